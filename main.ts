@@ -1,0 +1,4 @@
+/** Hands argv to the command line, nothing else. */
+import { run } from "./src/cli/run.ts";
+
+await run();
