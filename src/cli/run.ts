@@ -1,0 +1,75 @@
+/**
+ * The command line: builds the program from one module per command, runs it, and turns every failure into one error
+ * report and one exit code. The commands throw; only this file and output.ts decide what that looks like.
+ */
+import { Command, CommanderError } from "commander";
+import { asDiffKeeperError, DiffKeeperError, exitCodeOf } from "../base/error.ts";
+import manifest from "../../package.json" with { type: "json" };
+import { installPipeGuard, reportError } from "./output.ts";
+import * as exportCommand from "./export.ts";
+import * as infoCommand from "./info.ts";
+import * as recordCommand from "./record.ts";
+import * as timelineCommand from "./timeline.ts";
+
+const COMMANDS = [recordCommand, timelineCommand, exportCommand, infoCommand] as const;
+
+const EXAMPLES = `
+Examples:
+  sudo diffkeeper record -- make test        record every change to the files under this folder
+  diffkeeper timeline                        what happened, event by event
+  diffkeeper timeline --path status.log      what happened to one file
+  diffkeeper export --time 2m14s --out then  the folder as it was at the end of second 14
+  diffkeeper info                            the recording in a few lines`;
+
+/** The whole program with all its commands; made anew on each call, so that tests can run it twice. */
+export function createProgram(): Command {
+  const program = new Command("diffkeeper")
+    .description("A flight recorder for the files of any command: record, look, go back.")
+    .version(manifest.version, "-V, --version", "print the version")
+    .helpOption("-h, --help", "print this help")
+    .helpCommand("help [command]", "print the help of a command")
+    .addHelpText("after", EXAMPLES)
+    .enablePositionalOptions()
+    .showSuggestionAfterError(true);
+  for (const command of COMMANDS) command.register(program);
+  for (const command of [program, ...program.commands]) {
+    command.exitOverride().configureOutput({ outputError: () => undefined });
+  }
+  return program;
+}
+
+/** Runs the command line of this process to its end and sets the exit code. */
+export async function run(argv: readonly string[] = process.argv.slice(2)): Promise<void> {
+  installPipeGuard();
+  const json = wantsJson(argv);
+  try {
+    const program = createProgram();
+    if (argv.length === 0) {
+      program.outputHelp({ error: true });
+      process.exitCode = exitCodeOf("usage");
+      return;
+    }
+    await program.parseAsync(argv, { from: "user" });
+  } catch (thrown) {
+    if (thrown instanceof CommanderError && thrown.exitCode === 0) return;
+    const error = thrown instanceof CommanderError ? usageError(thrown, argv) : asDiffKeeperError(thrown);
+    reportError(error, { json });
+    process.exitCode = exitCodeOf(error.code);
+  }
+}
+
+/** True if the user asked for JSON: `--json` before any `--`, because what follows belongs to the recorded command. */
+function wantsJson(argv: readonly string[]): boolean {
+  const end = argv.indexOf("--");
+  return argv.slice(0, end === -1 ? argv.length : end).includes("--json");
+}
+
+/** Commander's message without its prefix, its suggestion as the hint. */
+function usageError(error: CommanderError, argv: readonly string[]): DiffKeeperError {
+  const [first = "", suggestion] = error.message.replace(/^error: /, "").split("\n");
+  const verb = createProgram().commands.find((command) => command.name() === argv[0])?.name();
+  const help = `run: diffkeeper ${verb === undefined ? "" : `${verb} `}--help`;
+  const nearest = /Did you mean (.+)\?/.exec(suggestion ?? "")?.[1];
+  const hint = nearest === undefined ? help : `did you mean "${nearest}"? Otherwise ${help}`;
+  return new DiffKeeperError("usage", first, { hint });
+}

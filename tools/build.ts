@@ -1,0 +1,159 @@
+/**
+ * Builds dist/diffkeeper in three steps: the BPF object, copies of the shared libraries that are embedded, and the
+ * compiled binary. A step is skipped when the hash of its inputs and of its command is the one of its last success
+ * (kept in build/stamps/). Each output appears by rename, so that two builds in one checkout never see half a file.
+ */
+import { createHash } from "node:crypto";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, realpathSync } from "node:fs";
+import { renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+
+const ROOT = join(import.meta.dir, "..");
+const ARCH = process.arch === "arm64"
+  ? { bpf: "arm64", triple: "aarch64-linux-gnu", ldconfig: "AArch64" }
+  : { bpf: "x86", triple: "x86_64-linux-gnu", ldconfig: "x86-64" };
+const BPF_SOURCE = "bpf/recorder.bpf.c";
+const BPF_OBJECT = "build/recorder.bpf.o";
+const BINARY = "dist/diffkeeper";
+/** In the order in which the binary must load them. */
+const LIBRARIES = ["libz.so.1", "libelf.so.1", "libbpf.so.1"] as const;
+
+/** One build step: what it reads, what it writes, and how. */
+interface Step {
+  readonly name: string;
+  /** Files whose bytes decide whether the step runs. */
+  readonly inputs: readonly string[];
+  /** Anything else that decides, such as the command line. */
+  readonly key: string;
+  readonly outputs: readonly string[];
+  run(): void;
+}
+
+function fail(message: string, hint: string): never {
+  console.error(`build: error: ${message}\nbuild: hint: ${hint}`);
+  process.exit(1);
+}
+
+function glob(pattern: string): string[] {
+  return [...new Bun.Glob(pattern).scanSync({ cwd: ROOT, onlyFiles: true })].sort();
+}
+
+/** Runs a tool in the checkout; stops the build with the tool's own output if it fails. */
+function command(argv: string[]): void {
+  const [tool] = argv;
+  const done = Bun.spawnSync(argv, { cwd: ROOT, stdout: "pipe", stderr: "pipe" });
+  if (done.exitCode === 0) return;
+  console.error(done.stdout.toString() + done.stderr.toString());
+  fail(`${tool} exited with ${done.exitCode}`, "see its output above; npm run setup installs the tools");
+}
+
+function hashOf(step: Step): string {
+  const hash = createHash("sha256").update(step.key);
+  for (const path of step.inputs) {
+    hash.update(`\0${path}\0`).update(readFileSync(resolve(ROOT, path)));
+  }
+  return hash.digest("hex");
+}
+
+function perform(step: Step): void {
+  const stamp = join(ROOT, "build/stamps", step.name);
+  const hash = hashOf(step);
+  const fresh = existsSync(stamp) && readFileSync(stamp, "utf8") === hash &&
+    step.outputs.every((path) => existsSync(join(ROOT, path)));
+  if (fresh) return;
+  const startedAt = performance.now();
+  for (const path of step.outputs) mkdirSync(join(ROOT, dirname(path)), { recursive: true });
+  mkdirSync(dirname(stamp), { recursive: true });
+  step.run();
+  writeFileSync(stamp, hash);
+  const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
+  console.error(`build: ${step.name}: ${step.outputs.join(", ")} (${seconds}s)`);
+}
+
+/** A name beside the output, to be renamed onto it when complete. */
+function temporary(path: string): string {
+  return `${path}.${process.pid}.tmp`;
+}
+
+function publish(path: string): void {
+  renameSync(join(ROOT, temporary(path)), join(ROOT, path));
+}
+
+function bpfStep(): Step {
+  // -mcpu=v3: atomics that return a value, in kernels from 5.12. -g: BTF, which CO-RE needs; DWARF is stripped after.
+  const clang = ["clang", "-g", "-O2", "-Wall", "-Werror", "-target", "bpf", "-mcpu=v3"];
+  clang.push(`-D__TARGET_ARCH_${ARCH.bpf}`, "-I", "bpf", "-I", `/usr/include/${ARCH.triple}`);
+  return {
+    name: "bpf",
+    inputs: glob("bpf/**/*.{c,h}"),
+    key: clang.join(" "),
+    outputs: [BPF_OBJECT],
+    run() {
+      command([...clang, "-c", BPF_SOURCE, "-o", temporary(BPF_OBJECT)]);
+      command(["llvm-strip", "-g", temporary(BPF_OBJECT)]);
+      publish(BPF_OBJECT);
+    },
+  };
+}
+
+/** Where the dynamic loader of this host finds a library, symbolic links followed. */
+function libraryPath(name: string): string {
+  const list = Bun.spawnSync(["/sbin/ldconfig", "-p"]).stdout.toString().split("\n");
+  const line = list.find((text) => text.includes(`${name} (`) && text.includes(ARCH.ldconfig));
+  const candidates = [
+    line?.split("=> ")[1]?.trim(),
+    `/usr/lib/${ARCH.triple}/${name}`,
+    `/lib/${ARCH.triple}/${name}`,
+  ];
+  for (const path of candidates) {
+    if (path !== undefined && existsSync(path)) return realpathSync(path);
+  }
+  return fail(`cannot find ${name} on this machine`, "npm run setup installs it");
+}
+
+function libraryStep(name: string): Step {
+  const source = libraryPath(name);
+  const target = `build/lib/${name}`;
+  return {
+    name,
+    inputs: [source],
+    key: source,
+    outputs: [target],
+    run() {
+      copyFileSync(source, join(ROOT, temporary(target)));
+      publish(target);
+    },
+  };
+}
+
+function binaryStep(): Step {
+  const entries = ["main.ts", ...glob("src/**/*_worker.ts")];
+  // A compiled program would read .env and bunfig.toml of the current folder, and the recorded command would inherit it.
+  const isolated = ["--no-compile-autoload-dotenv", "--no-compile-autoload-bunfig"];
+  const flags = ["--compile", "--minify-syntax", ...isolated];
+  const sources = glob("{src,ffi,wasm}/**/*.{ts,html,css,wasm}").filter((path) =>
+    !path.endsWith("_test.ts")
+  );
+  const embedded = glob("build/{recorder.bpf.o,lib/*.so.*[0-9]}");
+  return {
+    name: "binary",
+    inputs: ["main.ts", "package.json", "package-lock.json", ...sources, ...embedded],
+    key: [Bun.version, ...flags, ...entries].join(" "),
+    outputs: [BINARY],
+    run() {
+      command([process.execPath, "build", ...flags, ...entries, "--outfile", temporary(BINARY)]);
+      publish(BINARY);
+    },
+  };
+}
+
+if (import.meta.main) {
+  if (existsSync(join(ROOT, BPF_SOURCE))) perform(bpfStep());
+  else console.error(`build: note: no ${BPF_SOURCE} yet, nothing to compile`);
+  for (const name of LIBRARIES) perform(libraryStep(name));
+  perform(binaryStep());
+  for (const path of glob("{dist,build}/**/*.tmp")) {
+    const owner = Number(/\.(\d+)\.tmp$/.exec(path)?.[1] ?? 0);
+    if (owner === process.pid) rmSync(join(ROOT, path), { force: true });
+  }
+}
