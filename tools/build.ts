@@ -44,7 +44,10 @@ function command(argv: string[]): void {
   const done = Bun.spawnSync(argv, { cwd: ROOT, stdout: "pipe", stderr: "pipe" });
   if (done.exitCode === 0) return;
   console.error(done.stdout.toString() + done.stderr.toString());
-  fail(`${tool} exited with ${done.exitCode}`, "see its output above; npm run setup installs the tools");
+  fail(
+    `${tool} exited with ${done.exitCode}`,
+    "see its output above; npm run setup installs the tools",
+  );
 }
 
 function hashOf(step: Step): string {

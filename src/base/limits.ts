@@ -15,4 +15,7 @@ export const PROGRESS_DELAY_MS = 1_000;
 /** Shortest time between two redraws of the progress line; calls in between are ignored. */
 export const PROGRESS_INTERVAL_MS = 100;
 
-assert(PROGRESS_INTERVAL_MS <= PROGRESS_DELAY_MS, "a progress line must redraw faster than it waits");
+assert(
+  PROGRESS_INTERVAL_MS <= PROGRESS_DELAY_MS,
+  "a progress line must redraw faster than it waits",
+);

@@ -58,7 +58,9 @@ export function formatError(error: DiffKeeperError, options: { color: boolean })
 /** The error as the one JSON object of `--json`. */
 export function errorReport(error: DiffKeeperError): ErrorReport {
   const { code, message, hint } = error;
-  return { error: { code, message, causes: causesOf(error), ...(hint === undefined ? {} : { hint }) } };
+  return {
+    error: { code, message, causes: causesOf(error), ...(hint === undefined ? {} : { hint }) },
+  };
 }
 
 /** Writes the error to stderr, as text or as JSON. A stack is added for defects, and only when DIFFKEEPER_DEBUG is set. */
@@ -119,7 +121,7 @@ export class ProgressLine {
 
 /** Control characters as escapes: a file name must not write to the terminal, and a report is one line per message. */
 export function oneLine(text: string): string {
-  return text.replace(/[\x00-\x1f\x7f-\x9f]/g, (char) => {
+  return text.replace(/\p{Cc}/gu, (char) => {
     return `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`;
   });
 }

@@ -52,7 +52,9 @@ export async function run(argv: readonly string[] = process.argv.slice(2)): Prom
     await program.parseAsync(argv, { from: "user" });
   } catch (thrown) {
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return;
-    const error = thrown instanceof CommanderError ? usageError(thrown, argv) : asDiffKeeperError(thrown);
+    const error = thrown instanceof CommanderError
+      ? usageError(thrown, argv)
+      : asDiffKeeperError(thrown);
     reportError(error, { json });
     process.exitCode = exitCodeOf(error.code);
   }
