@@ -1,0 +1,197 @@
+/* Data calls: write and its relatives. The file is taken at sys_enter (a descriptor may be closed meanwhile), the payload at
+ * sys_exit (the kernel has just read it, so it is resident; ret is the true count). */
+#ifndef DK_DATA_H
+#define DK_DATA_H
+#include "walk.h"
+
+#define PIECES_MAX 1200                 /* iovecs (UIO_MAXIOV 1024) plus chunk cuts */
+#define CAPTURE_BYTES_MAX (16u << 20)   /* larger calls are read back while the task is stopped */
+
+struct iovec {
+  u64 base, len;
+};
+
+static __always_inline bool is_output(struct inode *inode, u32 dev, u64 ino) {
+  return ino && ino == BPF_CORE_READ(inode, i_ino) && dev == BPF_CORE_READ(inode, i_sb, s_dev);
+}
+
+/* sys_enter of a data call on descriptor fd. */
+static __always_inline void data_enter(struct task_state *st, struct task_struct *task, u32 fd) {
+  st->file = 0;
+  struct file *file = file_of(task, fd);
+  if (!file) return;
+  struct inode *inode = BPF_CORE_READ(file, f_inode);
+  if (!inode) return;
+  st->output = 0;
+  if (st->in_tree && fd == 1) st->output = is_output(inode, dk_shared.out_dev[0], dk_shared.out_ino[0]) ? 1 : 0;
+  if (st->in_tree && fd == 2) st->output = is_output(inode, dk_shared.out_dev[1], dk_shared.out_ino[1]) ? 2 : 0;
+  s32 root = VERDICT_OUTSIDE;
+  if (mode_is(BPF_CORE_READ(inode, i_mode), S_IFREG)) root = verdict_of_file(file);
+  if (root >= 0) st->output = 0;
+  else if (!st->output) return;
+  st->enter_ns = bpf_ktime_get_boot_ns();
+  st->lock_seq = 0;
+  st->inode = (u64)inode;
+  st->file = (u64)file;
+}
+
+/* One record of payload: header, fixed part, n bytes from user memory. */
+static __always_inline int piece(struct dk_write *w, struct scratch *s, const void *ptr, u32 n) {
+  u32 size = sizeof(*w) + n;
+  w->payload_len = n;
+  w->h.size = (size + 7) & ~7u;
+  if (bpf_ksym_exists(bpf_probe_read_user_dynptr)) {
+    struct bpf_dynptr d;
+    if (bpf_ringbuf_reserve_dynptr(&ring, w->h.size, 0, &d)) {
+      bpf_ringbuf_discard_dynptr(&d, BPF_RB_NO_WAKEUP);
+      return -1;
+    }
+    if (n && bpf_probe_read_user_dynptr(&d, sizeof(*w), n, ptr)) {
+      w->h.flags |= DK_F_NO_PAYLOAD;
+      lost(DK_LOST_PAYLOAD);
+    }
+    bpf_dynptr_write(&d, 0, w, sizeof(*w), 0);
+    bpf_ringbuf_submit_dynptr(&d, BPF_RB_NO_WAKEUP);
+    return 0;
+  }
+  if (!s) return -1;
+  if (n > DK_CHUNK_BYTES) return -1;
+  if (n && bpf_probe_read_user(s->buf + sizeof(*w), n, ptr)) {
+    w->h.flags |= DK_F_NO_PAYLOAD;
+    lost(DK_LOST_PAYLOAD);
+  }
+  __builtin_memcpy(s->buf, w, sizeof(*w));
+  size = (size + 7) & ~7u;
+  if (size > SCRATCH_BYTES - 8) return -1;
+  return bpf_ringbuf_output(&ring, s->buf, size, BPF_RB_NO_WAKEUP) ? -1 : 0;
+}
+
+/* All pieces of a call: over the iovecs, cut at DK_CHUNK_BYTES. Loop state lives in scratch. */
+static __always_inline int pieces(struct dk_write *w, struct scratch *s) {
+  for (int i = 0; i < PIECES_MAX; i++) {
+    if (s->off >= s->total) return 0;
+    if (!s->left) {
+      struct iovec v = {};
+      bpf_probe_read_user(&v, sizeof(v), (void *)s->iov);
+      s->iov += sizeof(v);
+      s->ptr = v.base;
+      s->left = v.len;
+      continue;
+    }
+    u64 n = s->left, rest = s->total - s->off;
+    if (n > rest) n = rest;
+    if (n > DK_CHUNK_BYTES) n = DK_CHUNK_BYTES;
+    w->payload_off = s->off;
+    if (s->off + n >= s->total) w->h.flags |= DK_F_LAST;
+    if (piece(w, s, (void *)s->ptr, n)) return -1;
+    w->h.kind = DK_CHUNK;
+    w->h.flags &= ~DK_F_NO_PAYLOAD;
+    s->ptr += n;
+    s->left -= n;
+    s->off += n;
+  }
+  return s->off >= s->total ? 0 : -1;
+}
+
+/* Fills the fixed part; `offset` ~0 means: where the file position or the lock hook says. */
+static __always_inline void write_fixed(struct dk_write *w, struct task_state *st, u64 ret, u64 offset) {
+  struct file *file = (void *)st->file;
+  struct inode *inode = (void *)st->inode;
+  header(&w->h, st->output ? DK_OUTPUT : DK_WRITE, 0, st->enter_ns);
+  if (!st->in_tree) w->h.flags |= DK_F_OUTSIDE;
+  w->h.ret = ret;
+  w->dev = BPF_CORE_READ(inode, i_sb, s_dev);
+  w->gen = BPF_CORE_READ(inode, i_generation);
+  w->ino = BPF_CORE_READ(inode, i_ino);
+  w->size = BPF_CORE_READ(inode, i_size);
+  dk_mtime(inode, &w->mtime_sec, &w->mtime_nsec);
+  w->mode = BPF_CORE_READ(inode, i_mode);
+  w->lock_seq = st->lock_seq;
+  w->payload_off = 0;
+  if (st->lock_seq) w->offset = st->lock_pos;
+  else if (offset != ~0ull) w->offset = offset;
+  else w->offset = BPF_CORE_READ(file, f_pos) - ret;
+}
+
+static __always_inline bool ring_fits(u64 bytes) {
+  u64 size = bpf_ringbuf_query(&ring, 1 /* BPF_RB_RING_SIZE */);
+  return bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) + bytes + (bytes >> 4) + 4096 < size;
+}
+
+/* A call whose bytes are not in user memory, or do not fit: they are read back from the file. */
+static __always_inline void send_readback(struct dk_write *w, struct task_state *st, bool stop) {
+  w->h.flags |= DK_F_NO_PAYLOAD | DK_F_LAST;
+  if (stop && st->in_tree) w->h.flags |= DK_F_STOPPED;
+  if (piece(w, NULL, NULL, 0)) {
+    struct dk_write *r = bpf_ringbuf_reserve(&ring, sizeof(*w), 0);
+    if (!r) {
+      lost(DK_LOST_RING);
+      __sync_fetch_and_add(&dk_shared.lost[DK_LOST_BYTES], w->h.ret);
+      return;
+    }
+    *r = *w;
+    r->payload_len = 0;
+    r->h.size = sizeof(*w);
+    bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+  }
+  if (stop && st->in_tree) stop_current(2);
+}
+
+static __always_inline u64 size_of(struct task_state *st) {
+  struct inode *inode = (void *)st->inode;
+  return BPF_CORE_READ(inode, i_size);
+}
+
+static __always_inline u64 pwrite_offset(struct task_state *st, u64 pos, u64 ret) {
+  struct file *file = (void *)st->file;
+  return BPF_CORE_READ(file, f_flags) & O_APPEND ? size_of(st) - ret : pos;
+}
+
+static __always_inline void data_exit(struct task_state *st, struct pt_regs *regs, u32 class, u32 nr, s64 ret) {
+  struct dk_write w;
+  u64 offset = ~0ull, ptr = DK_ARG1(regs);
+  if (class == C_PWRITE || class == C_PWRITEV) offset = pwrite_offset(st, DK_ARG3(regs), ret);
+  if (class == C_PWRITEV2 && (s64)DK_ARG3(regs) != -1) {
+    u32 rwf = DK_ARG5(regs);
+    offset = rwf & RWF_APPEND      ? size_of(st) - ret
+             : rwf & RWF_NOAPPEND ? DK_ARG3(regs)
+                                  : pwrite_offset(st, DK_ARG3(regs), ret);
+  }
+  if (class == C_COPYRANGE || class == C_SPLICE) {
+    u64 *user = (void *)DK_ARG3(regs), after = 0;
+    if (user && !bpf_probe_read_user(&after, sizeof(after), user)) offset = after - ret;
+  }
+  write_fixed(&w, st, ret, offset);
+  w.h.nr = nr;
+  w.h.fd = class == C_SPLICE || class == C_COPYRANGE ? DK_ARG2(regs) : DK_ARG0(regs);
+  if (class >= C_SENDFILE) {
+    if (st->output) return;
+    send_readback(&w, st, false);
+    return;
+  }
+  if (ret > CAPTURE_BYTES_MAX || !ring_fits(ret)) {
+    send_readback(&w, st, true);
+    return;
+  }
+  if ((class == C_WRITE || class == C_PWRITE) && ret <= DK_CHUNK_BYTES && bpf_ksym_exists(bpf_probe_read_user_dynptr)) {
+    w.h.flags |= DK_F_LAST;
+    if (piece(&w, NULL, (void *)ptr, ret)) {
+      lost(DK_LOST_RING);
+      __sync_fetch_and_add(&dk_shared.lost[DK_LOST_BYTES], ret);
+    }
+    return;
+  }
+  struct scratch *s = scratch_get();
+  if (!s) return;
+  s->off = 0;
+  s->total = ret;
+  s->iov = ptr;
+  s->ptr = ptr;
+  s->left = class == C_WRITE || class == C_PWRITE ? ret : 0;
+  if (pieces(&w, s)) {
+    lost(DK_LOST_RING);
+    __sync_fetch_and_add(&dk_shared.lost[DK_LOST_BYTES], ret);
+  }
+  scratch_put(s);
+}
+#endif

@@ -1,0 +1,223 @@
+/* Kernel types this program uses, declared as far as it uses them (CO-RE relocates every access), and the differences between
+ * kernels from 5.15 on. Everything that depends on the kernel's version stands in this file. Field names come from the kernel's
+ * own headers (include/linux/{fs,dcache,sched,mount,fdtable}.h); renamed fields have a second "flavour" of the struct (___x). */
+#ifndef DK_KERNEL_H
+#define DK_KERNEL_H
+
+#define __VMLINUX_H__ /* bpf_tracing.h: use the kernel's own register names */
+typedef unsigned char __u8;
+typedef unsigned short __u16;
+typedef unsigned int __u32;
+typedef unsigned long long __u64;
+typedef signed char __s8;
+typedef short __s16;
+typedef int __s32;
+typedef long long __s64;
+typedef __u16 __be16;
+typedef __u32 __be32;
+typedef __u32 __wsum;
+typedef __u8 u8;
+typedef __u16 u16;
+typedef __u32 u32;
+typedef __u64 u64;
+typedef __s32 s32;
+typedef __s64 s64;
+typedef _Bool bool;
+#define true 1
+#define false 0
+#define NULL ((void *)0)
+
+enum bpf_map_type {
+  BPF_MAP_TYPE_HASH = 1,
+  BPF_MAP_TYPE_ARRAY = 2,
+  BPF_MAP_TYPE_RINGBUF = 27,
+  BPF_MAP_TYPE_TASK_STORAGE = 29,
+};
+#define BPF_ANY 0
+#define BPF_F_NO_PREALLOC 1
+#define BPF_LOCAL_STORAGE_GET_F_CREATE 1
+#define BPF_RB_NO_WAKEUP 1
+#define BPF_RB_AVAIL_DATA 0
+
+struct bpf_dynptr {
+  __u64 __opaque[2];
+} __attribute__((aligned(8)));
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+typedef struct { int counter; } atomic_t;
+typedef struct { u32 val; } kuid_t;
+typedef struct { u32 val; } kgid_t;
+
+#if defined(__TARGET_ARCH_x86)
+struct pt_regs {
+  unsigned long r10, r9, r8, ax, dx, si, di, orig_ax, ip, sp;
+};
+#define DK_ARG0(r) BPF_CORE_READ(r, di)
+#define DK_ARG1(r) BPF_CORE_READ(r, si)
+#define DK_ARG2(r) BPF_CORE_READ(r, dx)
+#define DK_ARG3(r) BPF_CORE_READ(r, r10)
+#define DK_ARG4(r) BPF_CORE_READ(r, r8)
+#define DK_ARG5(r) BPF_CORE_READ(r, r9)
+#define DK_NR(r) BPF_CORE_READ(r, orig_ax)
+#elif defined(__TARGET_ARCH_arm64)
+struct user_pt_regs {
+  u64 regs[31];
+};
+struct pt_regs {
+  u64 regs[31];
+  u64 orig_x0;
+  s32 syscallno;
+};
+#define DK_ARG0(r) BPF_CORE_READ(r, orig_x0)
+#define DK_ARG1(r) BPF_CORE_READ(r, regs[1])
+#define DK_ARG2(r) BPF_CORE_READ(r, regs[2])
+#define DK_ARG3(r) BPF_CORE_READ(r, regs[3])
+#define DK_ARG4(r) BPF_CORE_READ(r, regs[4])
+#define DK_ARG5(r) BPF_CORE_READ(r, regs[5])
+#define DK_NR(r) ((u64)(u32)BPF_CORE_READ(r, syscallno))
+#endif
+
+struct timespec64 {
+  s64 tv_sec;
+  long tv_nsec;
+};
+struct qstr {
+  union {
+    struct {
+      u32 hash, len;
+    };
+    u64 hash_len;
+  };
+  const unsigned char *name;
+};
+struct dentry;
+struct hlist_bl_node {
+  struct hlist_bl_node *next, **pprev;
+};
+struct super_block {
+  u32 s_dev;
+  unsigned long s_magic;
+};
+struct inode {
+  unsigned short i_mode;
+  kuid_t i_uid;
+  kgid_t i_gid;
+  struct super_block *i_sb;
+  unsigned long i_ino;
+  unsigned int i_nlink;
+  u32 i_rdev;
+  s64 i_size;
+  u32 i_generation;
+};
+/* mtime: struct timespec64 i_mtime up to 6.6, __i_mtime 6.7-6.10, two fields from 6.11 on */
+struct inode___a {
+  struct timespec64 i_mtime;
+};
+struct inode___b {
+  struct timespec64 __i_mtime;
+};
+struct inode___c {
+  s64 i_mtime_sec;
+  u32 i_mtime_nsec;
+};
+struct dentry {
+  struct hlist_bl_node d_hash;
+  struct dentry *d_parent;
+  struct qstr d_name;
+  struct inode *d_inode;
+};
+struct vfsmount {
+  struct dentry *mnt_root;
+};
+struct mount {
+  struct mount *mnt_parent;
+  struct dentry *mnt_mountpoint;
+  struct vfsmount mnt;
+};
+struct path {
+  struct vfsmount *mnt;
+  struct dentry *dentry;
+};
+struct file {
+  u32 f_mode;
+  u32 f_flags;
+  struct inode *f_inode;
+  struct path f_path;
+  s64 f_pos;
+};
+struct fdtable {
+  unsigned int max_fds;
+  struct file **fd;
+};
+struct files_struct {
+  struct fdtable *fdt;
+};
+struct fs_struct {
+  struct path root, pwd;
+};
+struct signal_struct {
+  atomic_t live;
+};
+struct mm_struct {
+  struct {
+    unsigned long arg_start, arg_end;
+    struct file *exe_file;
+  };
+};
+struct cred {
+  kuid_t uid;
+  kgid_t gid;
+};
+struct thread_info {
+  unsigned long flags;
+  u32 status;
+};
+struct task_struct {
+  struct thread_info thread_info;
+  int pid, tgid;
+  int exit_code;
+  struct task_struct *real_parent;
+  struct mm_struct *mm;
+  struct fs_struct *fs;
+  struct files_struct *files;
+  struct signal_struct *signal;
+  const struct cred *cred;
+};
+struct linux_binprm {
+  struct file *file;
+};
+
+#pragma clang attribute pop
+
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+
+/* Linux 6.16+. off and size went from u32 to u64 in 6.19; the u64 declaration loads on both. */
+extern int bpf_probe_read_user_dynptr(struct bpf_dynptr *d, u64 off, u64 size,
+                                      const void *unsafe_ptr__ign) __ksym __weak;
+
+#ifndef bpf_ksym_exists /* libbpf < 1.2 */
+#define bpf_ksym_exists(sym) (!!(sym))
+#endif
+
+static __always_inline void dk_mtime(struct inode *inode, s64 *sec, u32 *nsec) {
+  struct inode___c *c = (void *)inode;
+  if (bpf_core_field_exists(c->i_mtime_nsec)) {
+    *sec = BPF_CORE_READ(c, i_mtime_sec);
+    *nsec = BPF_CORE_READ(c, i_mtime_nsec);
+    return;
+  }
+  struct inode___b *b = (void *)inode;
+  struct inode___a *a = (void *)inode;
+  struct timespec64 t = {};
+  if (bpf_core_field_exists(b->__i_mtime)) {
+    BPF_CORE_READ_INTO(&t, b, __i_mtime);
+  } else {
+    BPF_CORE_READ_INTO(&t, a, i_mtime);
+  }
+  *sec = t.tv_sec;
+  *nsec = t.tv_nsec;
+}
+#endif

@@ -1,0 +1,222 @@
+/* Calls that change names or attributes, and opens that create or truncate. Strings are read at sys_exit; the inodes a call touched
+ * are noted while it runs, by ext4_mark_inode_dirty (bpf/recorder.bpf.c), where the filesystem tells. */
+#ifndef DK_NAMES_H
+#define DK_NAMES_H
+#include "walk.h"
+
+static __always_inline void open_exit(struct task_state *st, struct task_struct *task, struct pt_regs *regs, u32 class,
+                                      u32 nr, s64 ret) {
+  struct file *file = file_of(task, ret);
+  if (!file) return;
+  u64 flags = O_CREAT | O_WRONLY | O_TRUNC;
+  if (class == C_OPEN) flags = DK_ARG1(regs);
+  if (class == C_OPENAT) flags = DK_ARG2(regs);
+  if (class == C_OPENAT2) bpf_probe_read_user(&flags, sizeof(flags), (void *)DK_ARG2(regs));
+  bool created = BPF_CORE_READ(file, f_mode) & FMODE_CREATED;
+  bool tmpfile = (flags & O_TMPFILE_BIT) != 0;
+  bool truncated = !created && !tmpfile && (flags & O_TRUNC);
+  if (!created && !tmpfile && !truncated) return;
+  struct inode *inode = BPF_CORE_READ(file, f_inode);
+  if (!mode_is(BPF_CORE_READ(inode, i_mode), S_IFREG)) return;
+  struct dentry *dentry = BPF_CORE_READ(file, f_path.dentry), *parent = BPF_CORE_READ(dentry, d_parent);
+  s32 root;
+  if (created || tmpfile) {
+    root = verdict_of_path(parent, BPF_CORE_READ(file, f_path.mnt));
+    struct inode_key k;
+    inode_key(&k, inode);
+    verdict_set(&k, root);
+  } else {
+    root = verdict_of_file(file);
+  }
+  if (root < 0) return;
+  struct scratch *s = scratch_get();
+  if (!s) return;
+  struct dk_open *o = (void *)s->buf;
+  header(&o->h, DK_OPEN, 0, st->enter_ns);
+  o->h.nr = nr;
+  o->h.fd = ret;
+  o->h.ret = ret;
+  o->h.flags = (st->in_tree ? 0 : DK_F_OUTSIDE) | (created ? DK_F_CREATED : 0) | (truncated ? DK_F_TRUNCATED : 0) |
+               (tmpfile ? DK_F_TMPFILE : 0);
+  inode_state(&o->inode, inode);
+  inode_state(&o->parent, BPF_CORE_READ(parent, d_inode));
+  o->open_flags = flags;
+  long n = bpf_probe_read_kernel_str(s->buf + sizeof(*o), 256, BPF_CORE_READ(dentry, d_name.name));
+  u32 len = n > 0 ? (n - 1) & 255 : 0;
+  o->name_len = len;
+  u32 size = sizeof(*o) + len;
+  o->h.size = (size + 7) & ~7u;
+  send(s, size);
+  scratch_put(s);
+}
+
+/* Base directory of a relative path: announced, with its state after the call. */
+static __always_inline void base_of(struct dk_inode *o, struct task_struct *task, s64 dirfd) {
+  struct dentry *d;
+  struct vfsmount *m;
+  __builtin_memset(o, 0, sizeof(*o));
+  if ((s32)dirfd == AT_FDCWD) {
+    d = BPF_CORE_READ(task, fs, pwd.dentry);
+    m = BPF_CORE_READ(task, fs, pwd.mnt);
+  } else {
+    struct file *f = file_of(task, dirfd);
+    if (!f) return;
+    d = BPF_CORE_READ(f, f_path.dentry);
+    m = BPF_CORE_READ(f, f_path.mnt);
+  }
+  verdict_of_path(d, m);
+  inode_state(o, BPF_CORE_READ(d, d_inode));
+}
+
+struct call_args {
+  u64 path0, path1, value;
+  s64 dir0, dir1;
+  u64 arg[4];
+  u32 value_len;
+  s32 fd;      /* target by descriptor, -1 by path */
+  u8 strings;  /* 1: path0, 2: path1, 4: value */
+  u8 name1;    /* path1 is no path: attribute name */
+};
+
+static __always_inline void call_args(struct call_args *a, struct pt_regs *r, u32 class, u32 nr) {
+  __builtin_memset(a, 0, sizeof(*a));
+  a->fd = -1;
+  a->dir0 = a->dir1 = AT_FDCWD;
+  switch (class) {
+    case C_PATH:
+      a->path0 = DK_ARG0(r), a->arg[0] = DK_ARG1(r), a->arg[1] = DK_ARG2(r), a->strings = 1;
+      break;
+    case C_ATPATH:
+    case C_UTIMENSAT:
+      a->dir0 = (s32)DK_ARG0(r), a->path0 = DK_ARG1(r), a->strings = 1;
+      a->arg[0] = DK_ARG2(r), a->arg[1] = DK_ARG3(r), a->arg[2] = DK_ARG4(r);
+      if (class == C_UTIMENSAT) {
+        a->arg[0] = DK_ARG3(r);
+        if (!a->path0) a->fd = a->dir0, a->strings = 0;
+      }
+      break;
+    case C_PATH2:
+      a->path0 = DK_ARG0(r), a->path1 = DK_ARG1(r), a->strings = 3;
+      break;
+    case C_ATPATH2:
+      a->dir0 = (s32)DK_ARG0(r), a->path0 = DK_ARG1(r), a->dir1 = (s32)DK_ARG2(r), a->path1 = DK_ARG3(r), a->strings = 3;
+      a->arg[0] = nr == 264 || nr == 38 ? 0 : DK_ARG4(r); /* plain renameat has no flags */
+      break;
+    case C_SYMLINK:
+      a->path0 = DK_ARG0(r), a->path1 = DK_ARG1(r), a->strings = 3;
+      break;
+    case C_SYMLINKAT:
+      a->path0 = DK_ARG0(r), a->dir1 = (s32)DK_ARG1(r), a->path1 = DK_ARG2(r), a->strings = 3;
+      break;
+    case C_FD:
+      a->fd = DK_ARG0(r), a->arg[0] = DK_ARG1(r), a->arg[1] = DK_ARG2(r), a->arg[2] = DK_ARG3(r);
+      break;
+    case C_SETXATTR:
+    case C_REMXATTR:
+      a->path0 = DK_ARG0(r), a->path1 = DK_ARG1(r), a->strings = 3, a->name1 = 1;
+      break;
+    case C_FSETXATTR:
+    case C_FREMXATTR:
+      a->fd = DK_ARG0(r), a->path1 = DK_ARG1(r), a->strings = 2, a->name1 = 1;
+      break;
+  }
+  if (class == C_SETXATTR || class == C_FSETXATTR) {
+    a->value = DK_ARG2(r), a->value_len = DK_ARG3(r), a->arg[0] = DK_ARG4(r), a->strings |= 4;
+    if (a->value_len > DK_XATTR_BYTES) a->value_len = DK_XATTR_BYTES;
+  }
+}
+
+/* Appends a user string at s->len; returns its length without the NUL. */
+static __always_inline u32 put_string(struct scratch *s, u64 user) {
+  u32 at = s->len;
+  if (at > 16384) return 0;
+  long n = bpf_probe_read_user_str(s->buf + at, DK_PATH_BYTES, (void *)user);
+  if (n <= 0) {
+    lost(DK_LOST_PAYLOAD);
+    return 0;
+  }
+  u32 len = (n - 1) & (DK_PATH_BYTES - 1);
+  s->len = at + len;
+  return len;
+}
+
+/* Is the call about a watched filesystem? Touched inodes tell; without them (no hook on this filesystem) the Resolver decides. */
+static __always_inline bool call_matters(struct task_state *st) {
+  u32 n = st->touched;
+  if (!n) return true;
+  for (u32 i = 0; i < DK_TOUCH_MAX; i++) {
+    if (i >= n) break;
+    if (dev_watched(st->touch[i].dev)) return true;
+  }
+  return false;
+}
+
+/* Global, so that it is verified once. */
+__noinline int call_send(struct task_state *st, struct call_args *a, u64 nr_ret) {
+  if (!st || !a) return 0;
+  struct task_struct *task = bpf_get_current_task_btf();
+  struct dk_inode base0, base1;
+  __builtin_memset(&base0, 0, sizeof(base0));
+  __builtin_memset(&base1, 0, sizeof(base1));
+  char c = 0;
+  if (a->strings & 1) {
+    bpf_probe_read_user(&c, 1, (void *)a->path0);
+    if (c != '/') base_of(&base0, task, a->dir0);
+  }
+  if ((a->strings & 2) && !a->name1) {
+    c = 0;
+    bpf_probe_read_user(&c, 1, (void *)a->path1);
+    if (c != '/') base_of(&base1, task, a->dir1);
+  }
+  struct scratch *s = scratch_get();
+  if (!s) return 0;
+  struct dk_call *o = (void *)s->buf;
+  header(&o->h, DK_CALL, 0, st->enter_ns);
+  o->h.nr = nr_ret >> 32;
+  o->h.ret = (u32)nr_ret;
+  o->h.fd = a->fd;
+  o->h.flags = (st->in_tree ? 0 : DK_F_OUTSIDE) | (a->fd >= 0 ? DK_F_BY_FD : 0);
+  for (int i = 0; i < 4; i++) o->arg[i] = a->arg[i];
+  o->base[0] = base0;
+  o->base[1] = base1;
+  u32 n = st->touched;
+  if (n > DK_TOUCH_MAX) n = DK_TOUCH_MAX;
+  o->touched = n;
+  __builtin_memcpy(s->buf + sizeof(*o), st->touch, sizeof(st->touch));
+  s->len = sizeof(*o) + n * sizeof(struct dk_inode);
+  o->str_len[0] = a->strings & 1 ? put_string(s, a->path0) : 0;
+  o->str_len[1] = a->strings & 2 ? put_string(s, a->path1) : 0;
+  o->str_len[2] = 0;
+  u32 vlen = a->value_len, at = s->len;
+  if ((a->strings & 4) && vlen <= DK_XATTR_BYTES && at <= 16384) {
+    if (!vlen || !bpf_probe_read_user(s->buf + at, vlen, (void *)a->value)) {
+      o->str_len[2] = vlen;
+      s->len = at + vlen;
+    } else {
+      lost(DK_LOST_PAYLOAD);
+    }
+  }
+  u32 size = s->len;
+  o->h.size = (size + 7) & ~7u;
+  send(s, size);
+  scratch_put(s);
+  return 0;
+}
+
+static __always_inline void call_exit(struct task_state *st, struct task_struct *task, struct pt_regs *regs, u32 class,
+                                      u32 nr, s64 ret) {
+  struct call_args a;
+  call_args(&a, regs, class, nr);
+  if (a.fd >= 0) {
+    struct file *file = file_of(task, a.fd);
+    if (!file) return;
+    struct inode *inode = BPF_CORE_READ(file, f_inode);
+    u32 mode = BPF_CORE_READ(inode, i_mode);
+    if (!mode_is(mode, S_IFREG) && !mode_is(mode, S_IFDIR)) return;
+    if (!dev_watched(BPF_CORE_READ(inode, i_sb, s_dev)) || verdict_of_file(file) < 0) return;
+    inode_state(&st->touch[0], inode);
+    st->touched = 1;
+  }
+  call_send(st, &a, (u64)nr << 32 | (u32)ret);
+}
+#endif

@@ -1,0 +1,247 @@
+/* The recorder's BPF programs: one at sys_enter, one at sys_exit, in-lock hooks of ext4, and the life of processes.
+ * Every way to lose something has a counter (dk_shared.lost). Nothing here filters by process tree: tasks outside it are marked. */
+#include "data.h"
+#include "names.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+static __always_inline u32 class_of(u64 nr) { return nr < 512 ? dk_class_of[nr] : C_NONE; }
+
+/* The recorder announces a watched folder (or its own state-dir, index -2) by a call that fails on purpose. */
+static __always_inline void self_enter(struct task_struct *task, struct pt_regs *regs, long nr) {
+  if (nr != NR_FALLOCATE || (u32)DK_ARG1(regs) != ANNOUNCE_MODE) return;
+  struct file *file = file_of(task, DK_ARG0(regs));
+  if (file) announce((u64)BPF_CORE_READ(file, f_path.dentry), (u64)BPF_CORE_READ(file, f_path.mnt), (s32)DK_ARG2(regs));
+}
+
+SEC("tp_btf/sys_enter")
+int BPF_PROG(on_sys_enter, struct pt_regs *regs, long nr) {
+  u32 class = class_of(nr);
+  if (class == C_NONE || !dk_shared.enabled) return 0;
+  struct task_struct *task = bpf_get_current_task_btf();
+  if (task->tgid == dk_shared.self_tgid) {
+    self_enter(task, regs, nr);
+    return 0;
+  }
+  if (class == C_CLONE) {
+    u32 cmd = DK_ARG1(regs);
+    if (cmd != FICLONE && cmd != FICLONERANGE) return 0;
+  }
+  struct task_state *st = bpf_task_storage_get(&tasks, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+  if (!st) {
+    lost(DK_LOST_TASK);
+    return 0;
+  }
+  if (class < C_OPEN) {
+    data_enter(st, task, class == C_SPLICE || class == C_COPYRANGE ? DK_ARG2(regs) : DK_ARG0(regs));
+    return 0;
+  }
+  st->enter_ns = bpf_ktime_get_boot_ns();
+  st->touched = 0;
+  st->pending = 1;
+  return 0;
+}
+
+static __always_inline void note_exit(struct task_state *st, struct task_struct *task, struct pt_regs *regs, u32 class,
+                                      s64 ret) {
+  if (!st->in_tree) return;
+  if (class != C_MMAP) {
+    struct dk_note_rec *o = bpf_ringbuf_reserve(&ring, sizeof(*o), 0);
+    if (!o) return lost(DK_LOST_RING);
+    header(&o->h, DK_NOTE, sizeof(*o), st->enter_ns);
+    o->note = class == C_IO_URING ? DK_NOTE_IO_URING : DK_NOTE_AIO;
+    o->pad = 0;
+    bpf_ringbuf_submit(o, BPF_RB_NO_WAKEUP);
+    return;
+  }
+  u32 type = DK_ARG3(regs) & MAP_TYPE;
+  if ((type != MAP_SHARED && type != MAP_SHARED_VALIDATE) || !(DK_ARG2(regs) & PROT_WRITE)) return;
+  struct file *file = file_of(task, DK_ARG4(regs));
+  if (!file) return;
+  struct inode *inode = BPF_CORE_READ(file, f_inode);
+  if (!mode_is(BPF_CORE_READ(inode, i_mode), S_IFREG) || verdict_of_file(file) < 0) return;
+  struct dk_mmap *o = bpf_ringbuf_reserve(&ring, sizeof(*o), 0);
+  if (!o) return lost(DK_LOST_RING);
+  header(&o->h, DK_MMAP, sizeof(*o), st->enter_ns);
+  o->h.ret = ret;
+  inode_state(&o->inode, inode);
+  o->offset = DK_ARG5(regs);
+  o->length = DK_ARG1(regs);
+  bpf_ringbuf_submit(o, BPF_RB_NO_WAKEUP);
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret) {
+  u64 nr = DK_NR(regs);
+  u32 class = class_of(nr);
+  if (class == C_NONE || !dk_shared.enabled) return 0;
+  struct task_struct *task = bpf_get_current_task_btf();
+  if (task->tgid == dk_shared.self_tgid) return 0;
+  struct task_state *st = bpf_task_storage_get(&tasks, task, 0, 0);
+  if (!st) return 0;
+  if (class < C_OPEN) {
+    if (!st->file) return 0;
+    if (class == C_CLONE && ret == 0) ret = size_of(st);
+    if (ret > 0) data_exit(st, regs, class, nr, ret);
+    st->file = 0;
+  } else {
+    st->pending = 0;
+    if (ret < 0 && class != C_MMAP) return 0;
+    if (class <= C_OPENAT2) open_exit(st, task, regs, class, nr, ret);
+    else if (class >= C_MMAP) note_exit(st, task, regs, class, ret);
+    else {
+      if (class == C_PATH2 || class == C_ATPATH2) __sync_fetch_and_add(&dk_shared.epoch, 1);
+      if (call_matters(st)) call_exit(st, task, regs, class, nr, ret);
+    }
+  }
+  hold_back(st);
+  return 0;
+}
+
+/* Inside the inode lock: which inodes a running call changes, and their state after the change. */
+SEC("tp_btf/ext4_mark_inode_dirty")
+int BPF_PROG(on_ext4_mark_inode_dirty, struct inode *inode) {
+  struct task_state *st = bpf_task_storage_get(&tasks, bpf_get_current_task_btf(), 0, 0);
+  if (!st || !st->pending) return 0;
+  u32 at = st->touched;
+  for (u32 i = 0; i < DK_TOUCH_MAX; i++) {
+    if (i >= st->touched) break;
+    if (st->touched_ptr[i] == (u64)inode) {
+      at = i;
+      break;
+    }
+  }
+  if (at >= DK_TOUCH_MAX) {
+    lost(DK_LOST_TOUCH);
+    return 0;
+  }
+  st->touched_ptr[at] = (u64)inode;
+  inode_state(&st->touch[at], inode);
+  if (at == st->touched) st->touched = at + 1;
+  return 0;
+}
+
+/* Inside the inode lock: the order of writes on one inode, and their true offset. */
+static __always_inline int in_lock(struct inode *inode, s64 pos) {
+  struct task_state *st = bpf_task_storage_get(&tasks, bpf_get_current_task_btf(), 0, 0);
+  if (!st || !st->file || st->inode != (u64)inode || st->lock_seq) return 0;
+  st->lock_pos = pos;
+  st->lock_seq = __sync_fetch_and_add(&dk_shared.lock_counter, 1) + 1;
+  return 0;
+}
+SEC("tp_btf/ext4_da_write_end")
+int BPF_PROG(on_ext4_da_write_end, struct inode *inode, s64 pos) { return in_lock(inode, pos); }
+SEC("tp_btf/ext4_write_end")
+int BPF_PROG(on_ext4_write_end, struct inode *inode, s64 pos) { return in_lock(inode, pos); }
+SEC("tp_btf/ext4_journalled_write_end")
+int BPF_PROG(on_ext4_journalled_write_end, struct inode *inode, s64 pos) { return in_lock(inode, pos); }
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child) {
+  struct task_state *st = bpf_task_storage_get(&tasks, parent, 0, 0);
+  if (!st || !st->in_tree) return 0;
+  struct task_state *ch = bpf_task_storage_get(&tasks, child, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+  if (!ch) {
+    lost(DK_LOST_TASK);
+    return 0;
+  }
+  ch->in_tree = 1;
+  struct dk_fork *o = bpf_ringbuf_reserve(&ring, sizeof(*o), 0);
+  if (!o) {
+    lost(DK_LOST_RING);
+    return 0;
+  }
+  header(&o->h, DK_FORK, sizeof(*o), 0);
+  o->child_pid = child->tgid;
+  o->child_tid = child->pid;
+  if (child->pid != child->tgid) o->h.flags |= DK_F_THREAD;
+  bpf_ringbuf_submit(o, BPF_RB_NO_WAKEUP);
+  return 0;
+}
+
+/* Names of the executable into scratch at s->len, leaf first. */
+static __always_inline void put_names(struct scratch *s, struct dentry *d, struct mount *m) {
+  s->dentry = (u64)d;
+  s->mnt = (u64)m;
+  for (int i = 0; i < 64; i++) {
+    struct dentry *at = (void *)s->dentry;
+    struct mount *mm = (void *)s->mnt;
+    if (at == BPF_CORE_READ(mm, mnt.mnt_root)) {
+      struct mount *up = BPF_CORE_READ(mm, mnt_parent);
+      if (up == mm || !up) return;
+      s->dentry = (u64)BPF_CORE_READ(mm, mnt_mountpoint);
+      s->mnt = (u64)up;
+      continue;
+    }
+    struct dentry *parent = BPF_CORE_READ(at, d_parent);
+    if (parent == at || !parent) return;
+    u32 len = s->len;
+    if (len > DK_NAMES_BYTES - 256) return;
+    long n = bpf_probe_read_kernel_str(s->buf + len, 256, BPF_CORE_READ(at, d_name.name));
+    if (n > 0) s->len = len + (n & 511);
+    s->dentry = (u64)parent;
+  }
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(on_exec, struct task_struct *p, int old_pid, struct linux_binprm *bprm) {
+  bool first = p->tgid == dk_shared.launcher_tgid && dk_shared.launcher_tgid;
+  struct task_state *st = bpf_task_storage_get(&tasks, p, 0, first ? BPF_LOCAL_STORAGE_GET_F_CREATE : 0);
+  if (!st) {
+    if (first) lost(DK_LOST_TASK);
+    return 0;
+  }
+  if (first) {
+    st->in_tree = 1;
+    dk_shared.launcher_tgid = 0;
+  }
+  if (!st->in_tree) return 0;
+  st->pending = 0;
+  struct dk_inode cwd;
+  base_of(&cwd, p, AT_FDCWD);
+  struct scratch *s = scratch_get();
+  if (!s) return 0;
+  struct dk_exec *o = (void *)s->buf;
+  header(&o->h, DK_EXEC, 0, 0);
+  o->ppid = p->real_parent->tgid;
+  o->uid = BPF_CORE_READ(p, cred, uid.val);
+  o->gid = BPF_CORE_READ(p, cred, gid.val);
+  o->cwd_dev = cwd.dev;
+  o->cwd_ino = cwd.ino;
+  struct file *exe = BPF_CORE_READ(bprm, file);
+  s->len = sizeof(*o);
+  struct vfsmount *vm = BPF_CORE_READ(exe, f_path.mnt);
+  put_names(s, BPF_CORE_READ(exe, f_path.dentry), (void *)((char *)vm - bpf_core_field_offset(struct mount, mnt)));
+  u32 at = s->len;
+  o->exe_len = at - sizeof(*o);
+  u64 start = BPF_CORE_READ(p, mm, arg_start), n = BPF_CORE_READ(p, mm, arg_end) - start;
+  if (n > DK_ARGV_BYTES) {
+    n = DK_ARGV_BYTES;
+    o->h.flags |= DK_F_CUT;
+  }
+  if (at > 16384) at = 16384;
+  if (bpf_probe_read_user(s->buf + at, n, (void *)start)) n = 0;
+  o->argv_len = n;
+  u32 size = at + n;
+  o->h.size = (size + 7) & ~7u;
+  send(s, size);
+  scratch_put(s);
+  return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(on_exit, struct task_struct *p) {
+  struct task_state *st = bpf_task_storage_get(&tasks, p, 0, 0);
+  if (!st || !st->in_tree) return 0;
+  struct dk_exit *o = bpf_ringbuf_reserve(&ring, sizeof(*o), 0);
+  if (!o) {
+    lost(DK_LOST_RING);
+    return 0;
+  }
+  header(&o->h, DK_EXIT, sizeof(*o), 0);
+  o->code = p->exit_code;
+  o->group_dead = BPF_CORE_READ(p, signal, live.counter) == 0;
+  if (p->pid != p->tgid) o->h.flags |= DK_F_THREAD;
+  bpf_ringbuf_submit(o, BPF_RB_NO_WAKEUP);
+  return 0;
+}

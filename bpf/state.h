@@ -1,0 +1,184 @@
+/* Maps and globals of the recorder, and the small functions every program uses: scratch memory, the ring, counters. */
+#ifndef DK_STATE_H
+#define DK_STATE_H
+#include "kernel.h"
+#include "record.h"
+#include "calls.h"
+
+#define SCRATCH_BYTES (512 * 1024)
+#define WALK_STEPS_MAX 1024
+#define DEVS_MAX 16
+#define VERDICT_OUTSIDE (-1)
+#define VERDICT_EXCLUDED (-2)
+#define ANNOUNCE_MODE 0x7ffffff0 /* fallocate mode by which the recorder itself announces a folder */
+
+struct inode_key {
+  u32 dev, gen;
+  u64 ino;
+};
+struct verdict {
+  s32 root;  /* index of the watched folder, VERDICT_OUTSIDE, VERDICT_EXCLUDED */
+  u32 epoch; /* VERDICT_OUTSIDE holds only while no rename or link happened since */
+};
+
+/* What sys_enter leaves for sys_exit. */
+struct task_state {
+  u64 enter_ns;
+  u64 file;      /* struct file * of a data call on a file we follow, else 0 */
+  u64 inode;     /* its struct inode * */
+  u64 lock_seq, lock_pos;
+  u32 in_tree;   /* task belongs to the command */
+  u32 output;    /* the data call goes to the command's stdout or stderr */
+  u32 pending;   /* a call that changes names or attributes is running */
+  u32 touched;
+  u64 touched_ptr[DK_TOUCH_MAX];
+  struct dk_inode touch[DK_TOUCH_MAX];
+};
+
+struct {
+  __uint(type, BPF_MAP_TYPE_RINGBUF);
+  __uint(max_entries, 64 << 20); /* set by the loader */
+} ring SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, 2 << 20);
+  __type(key, struct inode_key);
+  __type(value, struct verdict);
+} inodes SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, int);
+  __type(value, struct task_state);
+} tasks SEC(".maps");
+
+/* One slot for each CPU (set by the loader): programs on system call tracepoints run without preemption. */
+struct scratch {
+  u32 busy, depth;
+  u64 dentry, mnt; /* where a walk stands; in memory, so that the verifier need not track it */
+  u32 len;
+  s32 root;
+  u64 anchor_ino;
+  u32 anchor_dev, done;
+  u64 iov, ptr, left, off, total; /* where a copy of payload stands */
+  u8 buf[SCRATCH_BYTES];
+};
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, u32);
+  __type(value, struct scratch);
+} scratches SEC(".maps");
+
+/* Shared with the recorder through the mapped .bss; layout checked at load (src/capture/ebpf/shared.ts). */
+struct dk_shared {
+  u64 lost[8];
+  u64 lock_counter;
+  u64 stop_mark;       /* bytes in the ring from which the writer is stopped */
+  u32 self_tgid;
+  u32 launcher_tgid;
+  u32 enabled;
+  u32 epoch;
+  u32 devs[DEVS_MAX];  /* kernel s_dev of the watched filesystems */
+  u32 out_dev[2];
+  u64 out_ino[2];
+  u64 stops;
+};
+struct dk_shared dk_shared;
+
+static __always_inline void lost(u32 class) {
+  if (class < 8) __sync_fetch_and_add(&dk_shared.lost[class], 1);
+}
+
+static __always_inline struct scratch *scratch_get(void) {
+  u32 cpu = bpf_get_smp_processor_id();
+  struct scratch *s = bpf_map_lookup_elem(&scratches, &cpu);
+  if (!s || __sync_lock_test_and_set(&s->busy, 1)) {
+    lost(DK_LOST_SCRATCH);
+    return NULL;
+  }
+  return s;
+}
+static __always_inline void scratch_put(struct scratch *s) { __sync_lock_test_and_set(&s->busy, 0); }
+
+static __always_inline bool mode_is(u32 mode, u32 type) { return (mode & S_IFMT) == type; }
+
+static __always_inline struct file *file_of(struct task_struct *task, u32 fd) {
+  struct fdtable *fdt = BPF_CORE_READ(task, files, fdt);
+  if (!fdt || fd >= BPF_CORE_READ(fdt, max_fds)) return NULL;
+  struct file **slots = BPF_CORE_READ(fdt, fd), *file = NULL;
+  bpf_probe_read_kernel(&file, sizeof(file), slots + fd);
+  return file;
+}
+
+static __always_inline void inode_key(struct inode_key *k, struct inode *inode) {
+  k->dev = BPF_CORE_READ(inode, i_sb, s_dev);
+  k->gen = BPF_CORE_READ(inode, i_generation);
+  k->ino = BPF_CORE_READ(inode, i_ino);
+}
+
+static __always_inline void inode_state(struct dk_inode *o, struct inode *inode) {
+  o->dev = BPF_CORE_READ(inode, i_sb, s_dev);
+  o->gen = BPF_CORE_READ(inode, i_generation);
+  o->ino = BPF_CORE_READ(inode, i_ino);
+  o->size = BPF_CORE_READ(inode, i_size);
+  dk_mtime(inode, &o->mtime_sec, &o->mtime_nsec);
+  o->mode = BPF_CORE_READ(inode, i_mode);
+  o->uid = BPF_CORE_READ(inode, i_uid.val);
+  o->gid = BPF_CORE_READ(inode, i_gid.val);
+  o->nlink = BPF_CORE_READ(inode, i_nlink);
+  o->rdev = BPF_CORE_READ(inode, i_rdev);
+}
+
+static __always_inline void header(struct dk_header *h, u32 kind, u32 size, u64 enter_ns) {
+  u64 id = bpf_get_current_pid_tgid();
+  h->size = (size + 7) & ~7u;
+  h->kind = kind;
+  h->flags = 0;
+  h->t_ns = bpf_ktime_get_boot_ns();
+  h->enter_ns = enter_ns;
+  h->pid = id >> 32;
+  h->tid = id;
+  h->nr = 0;
+  h->fd = ~0u;
+  h->ret = 0;
+  bpf_get_current_comm(h->comm, sizeof(h->comm));
+}
+
+/* Sends `size` bytes of scratch; counts what the ring would not take. */
+static __always_inline int send(struct scratch *s, u32 size) {
+  size = (size + 7) & ~7u;
+  if (size > SCRATCH_BYTES - 8) return -1;
+  if (bpf_ringbuf_output(&ring, s->buf, size, BPF_RB_NO_WAKEUP)) {
+    lost(DK_LOST_RING);
+    return -1;
+  }
+  return 0;
+}
+
+static __always_inline bool dev_watched(u32 dev) {
+  for (int i = 0; i < DEVS_MAX; i++) {
+    if (dk_shared.devs[i] == 0) return false;
+    if (dk_shared.devs[i] == dev) return true;
+  }
+  return false;
+}
+
+/* Stops the current process before its next instruction in user space; the recorder resumes it when it reads the STOP record. */
+static __always_inline void stop_current(u32 why) {
+  struct dk_header *h = bpf_ringbuf_reserve(&ring, sizeof(*h), 0);
+  if (!h) return;
+  header(h, DK_STOP, sizeof(*h), 0);
+  h->ret = why;
+  bpf_ringbuf_submit(h, BPF_RB_NO_WAKEUP);
+  __sync_fetch_and_add(&dk_shared.stops, 1);
+  bpf_send_signal(SIGSTOP);
+}
+
+static __always_inline void hold_back(struct task_state *st) {
+  if (st->in_tree && bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > dk_shared.stop_mark) stop_current(1);
+}
+#endif
