@@ -15,7 +15,61 @@ export const PROGRESS_DELAY_MS = 1_000;
 /** Shortest time between two redraws of the progress line; calls in between are ignored. */
 export const PROGRESS_INTERVAL_MS = 100;
 
+/** How much text a result collects before it is written to stdout in one call; a longer line is written alone. */
+export const RESULT_BLOCK_CHARS = 65_536;
+
+/** How long a write waits before it tries a full, non-blocking stdout again. */
+export const RESULT_RETRY_MS = 2;
+
 assert(
   PROGRESS_INTERVAL_MS <= PROGRESS_DELAY_MS,
   "a progress line must redraw faster than it waits",
+);
+
+// --- The trace file (docs/FORMAT.md; src/format, src/store) ---
+
+/** Bytes of events at which the drain should flush a batch (soft: one more event may exceed it). Keeps rows cheap to read. */
+export const JOURNAL_BATCH_BYTES_MAX = 1 << 20;
+
+/** Bytes of one encoded event: an argv of 2 MiB (ARG_MAX) or 690,000 extents fit. A bigger event is `limit_exceeded`. */
+export const EVENT_BYTES_MAX = 1 << 24;
+
+/** Payload from this size on belongs in a `d:` row; smaller payload stands in the batch, where a copy costs less than a row. */
+export const PAYLOAD_INLINE_BYTES_MAX = 1 << 16;
+
+/** Bytes of one value of the trace with its envelope. A writer refuses a larger one, a reader calls it `data_corrupt`. */
+export const TRACE_VALUE_BYTES_MAX = 1 << 26;
+
+/** Bytes of a path in an `m:` key; Linux has no limit for relative walks, 4096 per call. A longer path is `limit_exceeded`. */
+export const TRACE_PATH_BYTES_MAX = 1 << 18;
+
+/** Bytes of one content chunk `c:`; larger content is cut into chunks of this size. */
+export const CONTENT_CHUNK_BYTES_MAX = 1 << 20;
+
+/** SQLite page of a trace: 64 KiB, the largest there is, because values are large (measured fastest). */
+export const TRACE_PAGE_BYTES = 1 << 16;
+
+/** How long the writer waits for a lock of the trace that a reader holds; then `in_use`. */
+export const TRACE_BUSY_MS = 2_000;
+
+/** Payload bytes a reader keeps in memory; the least recently used rows go first. */
+export const READER_CACHE_BYTES_MAX = 1 << 26;
+
+/** Rows a reader fetches at once where it lists small rows (processes, versions). */
+export const READER_PAGE_ROWS_MAX = 1_000;
+
+/** Free bytes below which a failed write is reported as `disk_full`, whatever SQLite calls it. */
+export const DISK_FREE_BYTES_MIN = 1 << 18;
+
+/** A lock file without readable content is a recorder just starting for this long, and a leftover afterwards. */
+export const LOCK_EMPTY_GRACE_MS = 2_000;
+
+assert(
+  JOURNAL_BATCH_BYTES_MAX + EVENT_BYTES_MAX < TRACE_VALUE_BYTES_MAX,
+  "a batch with its largest last event must fit in a value",
+);
+assert(CONTENT_CHUNK_BYTES_MAX < TRACE_VALUE_BYTES_MAX, "a content chunk must fit in a value");
+assert(
+  PAYLOAD_INLINE_BYTES_MAX <= JOURNAL_BATCH_BYTES_MAX,
+  "inline payload must not be larger than a batch",
 );

@@ -3,8 +3,15 @@
  * happens when the reader of stdout goes away, and the progress line. Results go to stdout; everything else goes to
  * stderr. Nothing here decides what to say, only how.
  */
+import { writeSync } from "node:fs";
 import { DiffKeeperError } from "../base/error.ts";
-import { ERROR_CAUSES_MAX, PROGRESS_DELAY_MS, PROGRESS_INTERVAL_MS } from "../base/limits.ts";
+import {
+  ERROR_CAUSES_MAX,
+  PROGRESS_DELAY_MS,
+  PROGRESS_INTERVAL_MS,
+  RESULT_BLOCK_CHARS,
+  RESULT_RETRY_MS,
+} from "../base/limits.ts";
 
 /** The part of a stream that the rules look at; a test passes its own. */
 export interface OutputStream {
@@ -77,14 +84,75 @@ export function reportError(
 }
 
 /**
- * Ends the process quietly with exit code 0 when the reader of stdout has gone away, as in `diffkeeper timeline | head`.
- * Install once, before the first write. `record` must not: its command decides the exit code.
+ * Ends the process quietly with exit code 0 when the reader of `process.stdout` has gone away, as in
+ * `diffkeeper help | head`. Install once, before the first write. Results of any size go through `ResultWriter`.
  */
 export function installPipeGuard(): void {
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code === "EPIPE") process.exit(0);
     throw error;
   });
+}
+
+/** Writes bytes to a file descriptor and returns how many it took; `fs.writeSync`, or a test's own. */
+export type WriteSync = (fd: number, bytes: Uint8Array) => number;
+
+/**
+ * Results on their way to stdout: collects text and writes it in large blocks, synchronously, so nothing piles up in
+ * memory however slow the reader is. When the reader has gone away it ends the process with exit code 0: `console.log`
+ * would go on to the end in silence. Call `flush` at the end, and after each line that somebody waits for (`--follow`).
+ * `record` has no use for it: the exit code there belongs to the command.
+ */
+export class ResultWriter {
+  readonly #fd: number;
+  readonly #write: WriteSync;
+  readonly #onClosed: () => never;
+  #lines: string[] = [];
+  #length = 0;
+
+  constructor(options: { fd?: number; write?: WriteSync; onClosed?: () => never } = {}) {
+    this.#fd = options.fd ?? 1;
+    this.#write = options.write ?? writeSync;
+    this.#onClosed = options.onClosed ?? (() => process.exit(0));
+  }
+
+  /** Adds one line; the newline is added here. */
+  line(text: string): void {
+    this.#lines.push(text, "\n");
+    this.#length += text.length + 1;
+    if (this.#length >= RESULT_BLOCK_CHARS) this.flush();
+  }
+
+  /**
+   * Writes everything collected so far.
+   * @throws {DiffKeeperError} code `disk_full` or `io` if stdout is a file that cannot take it.
+   */
+  flush(): void {
+    if (this.#length === 0) return;
+    let rest: Uint8Array = Buffer.from(this.#lines.join(""));
+    this.#lines = [];
+    this.#length = 0;
+    // Each round takes at least one byte or waits for the reader, which decides how long this may take.
+    while (rest.length > 0) rest = rest.subarray(this.#writeSome(rest));
+  }
+
+  #writeSome(bytes: Uint8Array): number {
+    try {
+      return this.#write(this.#fd, bytes);
+    } catch (thrown) {
+      const code = (thrown as NodeJS.ErrnoException).code;
+      if (code === "EPIPE") return this.#onClosed();
+      if (code === "EAGAIN") {
+        // The pipe is full, and somebody who shares it made it non-blocking.
+        Bun.sleepSync(RESULT_RETRY_MS);
+        return 0;
+      }
+      const full = code === "ENOSPC" || code === "EDQUOT";
+      throw new DiffKeeperError(full ? "disk_full" : "io", "cannot write the result to stdout", {
+        cause: thrown,
+      });
+    }
+  }
 }
 
 /** One line on a terminal that shows how far a long task is: appears after `PROGRESS_DELAY_MS`, erased by `end`. */

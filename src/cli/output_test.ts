@@ -1,7 +1,9 @@
 import { expect, test } from "bun:test";
 import { DiffKeeperError } from "../base/error.ts";
-import { ERROR_CAUSES_MAX, PROGRESS_DELAY_MS } from "../base/limits.ts";
-import { causesOf, errorReport, formatError, hasColor, oneLine, ProgressLine } from "./output.ts";
+import { ERROR_CAUSES_MAX, PROGRESS_DELAY_MS, RESULT_BLOCK_CHARS } from "../base/limits.ts";
+import { join } from "node:path";
+import { causesOf, errorReport, formatError, hasColor, oneLine } from "./output.ts";
+import { ProgressLine, ResultWriter } from "./output.ts";
 
 const error = new DiffKeeperError("io", 'cannot open trace "x"', {
   hint: "run it with sudo",
@@ -73,4 +75,59 @@ test("there is no progress line where there is no terminal", () => {
   line.update(() => "text");
   line.end();
   expect(written).toEqual([]);
+});
+
+function failing(code: string): () => never {
+  return () => {
+    throw Object.assign(new Error(code), { code });
+  };
+}
+
+test("results are collected to blocks, in order, and short writes go on", () => {
+  let written = "";
+  let calls = 0;
+  const writer = new ResultWriter({
+    write: (_fd, bytes) => {
+      calls++;
+      const part = bytes.subarray(0, RESULT_BLOCK_CHARS / 2);
+      written += Buffer.from(part).toString();
+      return part.length;
+    },
+  });
+  writer.line("a");
+  expect(calls).toBe(0);
+  writer.line("b".repeat(RESULT_BLOCK_CHARS));
+  writer.line("c");
+  writer.flush();
+  writer.flush();
+  expect(written).toBe(`a\n${"b".repeat(RESULT_BLOCK_CHARS)}\nc\n`);
+  expect(calls).toBe(4);
+});
+
+test("a full pipe is tried again", () => {
+  let calls = 0;
+  const writer = new ResultWriter({
+    write: (_fd, bytes) => ++calls === 1 ? failing("EAGAIN")() : bytes.length,
+  });
+  writer.line("a");
+  writer.flush();
+  expect(calls).toBe(2);
+});
+
+test("a full disk under stdout is an error with its code", () => {
+  const writer = new ResultWriter({ write: failing("ENOSPC") });
+  writer.line("a");
+  expect(() => writer.flush()).toThrow(expect.objectContaining({ code: "disk_full" }));
+});
+
+test("a reader that goes away ends the process quietly with 0", () => {
+  const module = join(import.meta.dir, "output.ts");
+  const source = `import { ResultWriter } from ${JSON.stringify(module)};
+    const writer = new ResultWriter();
+    for (let i = 0; i < 1e6; i++) writer.line("line " + i);
+    process.exitCode = 5;`;
+  const script = '"$0" -e "$1" | head -n 1; echo "${PIPESTATUS[0]}"';
+  const done = Bun.spawnSync(["bash", "-c", script, process.execPath, source]);
+  expect(done.stdout.toString()).toBe("line 0\n0\n");
+  expect(done.stderr.toString()).toBe("");
 });
