@@ -128,6 +128,102 @@ const library = dlopen("libc.so.6", {
     ],
     returns: "i32", // int
   },
+  mmap: {
+    args: [
+      "ptr", // void *addr
+      "u64", // size_t length
+      "i32", // int prot
+      "i32", // int flags
+      "i32", // int fd
+      "i64", // off_t offset
+    ],
+    returns: "ptr", // void *; MAP_FAILED is (void *)-1
+  },
+  munmap: {
+    args: [
+      "ptr", // void *addr
+      "u64", // size_t length
+    ],
+    returns: "i32", // int
+  },
+  fallocate: {
+    args: [
+      "i32", // int fd
+      "i32", // int mode
+      "i64", // off_t offset
+      "i64", // off_t len
+    ],
+    returns: "i32", // int
+  },
+  open_by_handle_at: {
+    args: [
+      "i32", // int mount_fd
+      "ptr", // struct file_handle *handle
+      "i32", // int flags
+    ],
+    returns: "i32", // int
+  },
+  pipe2: {
+    args: [
+      "ptr", // int pipefd[2]
+      "i32", // int flags
+    ],
+    returns: "i32", // int
+  },
+  clock_gettime: {
+    args: [
+      "i32", // clockid_t clockid
+      "ptr", // struct timespec *tp
+    ],
+    returns: "i32", // int
+  },
+  execve: {
+    args: [
+      "ptr", // const char *pathname
+      "ptr", // char *const argv[]
+      "ptr", // char *const envp[]
+    ],
+    returns: "i32", // int; only on failure
+  },
+  setgroups: {
+    args: [
+      "u64", // size_t size
+      "ptr", // const gid_t *list
+    ],
+    returns: "i32", // int
+  },
+  setresgid: { args: ["u32", "u32", "u32"], returns: "i32" }, // gid_t real, effective, saved
+  setresuid: { args: ["u32", "u32", "u32"], returns: "i32" }, // uid_t real, effective, saved
+  /** glibc's: also sets the disposition in this process's table that execve inherits. */
+  signal: {
+    args: [
+      "i32", // int signum
+      "ptr", // sighandler_t handler: 0 default, 1 ignore
+    ],
+    returns: "ptr", // sighandler_t before
+  },
+  setrlimit: {
+    args: [
+      "i32", // int resource
+      "ptr", // const struct rlimit *rlim
+    ],
+    returns: "i32", // int
+  },
+  getrlimit: {
+    args: [
+      "i32", // int resource
+      "ptr", // struct rlimit *rlim
+    ],
+    returns: "i32", // int
+  },
+  sigprocmask: {
+    args: [
+      "i32", // int how
+      "ptr", // const sigset_t *set
+      "ptr", // sigset_t *oldset
+    ],
+    returns: "i32", // int
+  },
   __errno_location: {
     args: [],
     returns: "ptr", // int *, one per thread; this module is loaded once per thread
