@@ -73,3 +73,15 @@ assert(
   PAYLOAD_INLINE_BYTES_MAX <= JOURNAL_BATCH_BYTES_MAX,
   "inline payload must not be larger than a batch",
 );
+
+// --- The kernel side (bpf/, src/capture, src/record) ---
+
+/** Watched filesystems that the BPF programs compare with: DEVS_MAX of bpf/state.h. More is `limit_exceeded`. */
+export const DEVS_WATCHED_MAX = 16;
+
+/** Size of the ring buffer; a power of two. 64 MiB hold a second of 500,000 small writes. */
+export const RING_BYTES = 1 << 26;
+
+/** Smallest and largest ring that can be asked for (tests fill small ones; 2^31 is the kernel's limit, 2^30 ours). */
+export const RING_BYTES_MIN = 1 << 18;
+export const RING_BYTES_MAX = 1 << 30;

@@ -1,0 +1,137 @@
+/**
+ * libbpf through bun:ffi. The three shared libraries are embedded in the binary and loaded from memfds, in the order libz,
+ * libelf, libbpf, so that each finds the earlier one by its soname and no file appears in a folder of the machine.
+ * One symbol table, the C type of each argument in a comment (libbpf.h, bpf.h of libbpf 1.1).
+ */
+import { dlopen, type Pointer } from "bun:ffi";
+import { readFileSync } from "node:fs";
+import libbpfPath from "../build/lib/libbpf.so.1" with { type: "file" };
+import libelfPath from "../build/lib/libelf.so.1" with { type: "file" };
+import libzPath from "../build/lib/libz.so.1" with { type: "file" };
+import { DiffKeeperError } from "../src/base/error.ts";
+import { cString, errno, errnoText } from "./libc.ts";
+
+const MFD_CLOEXEC = 1;
+
+const memfdLibrary = dlopen("libc.so.6", {
+  memfd_create: {
+    args: [
+      "ptr", // const char *name
+      "u32", // unsigned int flags
+    ],
+    returns: "i32", // int
+  },
+  write: {
+    args: [
+      "i32", // int fd
+      "ptr", // const void *buf
+      "u64", // size_t count
+    ],
+    returns: "i64", // ssize_t
+  },
+});
+
+const SYMBOLS = {
+  /** With NULL: no message of libbpf reaches stderr. */
+  libbpf_set_print: { args: ["ptr"], returns: "ptr" },
+  libbpf_find_vmlinux_btf_id: {
+    args: [
+      "ptr", // const char *name
+      "i32", // enum bpf_attach_type
+    ],
+    returns: "i32", // int
+  },
+  bpf_object__open_mem: {
+    args: [
+      "ptr", // const void *obj_buf
+      "u64", // size_t obj_buf_sz
+      "ptr", // const struct bpf_object_open_opts *opts
+    ],
+    returns: "ptr", // struct bpf_object *
+  },
+  bpf_object__load: { args: ["ptr"], returns: "i32" },
+  bpf_object__close: { args: ["ptr"], returns: "void" },
+  bpf_object__find_map_by_name: {
+    args: [
+      "ptr", // const struct bpf_object *obj
+      "ptr", // const char *name
+    ],
+    returns: "ptr", // struct bpf_map *
+  },
+  bpf_object__find_program_by_name: {
+    args: [
+      "ptr", // const struct bpf_object *obj
+      "ptr", // const char *name
+    ],
+    returns: "ptr", // struct bpf_program *
+  },
+  bpf_map__set_max_entries: {
+    args: [
+      "ptr", // struct bpf_map *map
+      "u32", // __u32 max_entries
+    ],
+    returns: "i32", // int
+  },
+  bpf_map__fd: { args: ["ptr"], returns: "i32" },
+  bpf_map__initial_value: {
+    args: [
+      "ptr", // struct bpf_map *map
+      "ptr", // size_t *psize
+    ],
+    returns: "ptr", // void *: after load, the map's memory, mapped
+  },
+  bpf_program__set_autoload: {
+    args: [
+      "ptr", // struct bpf_program *prog
+      "bool", // bool autoload
+    ],
+    returns: "i32", // int
+  },
+  bpf_program__fd: { args: ["ptr"], returns: "i32" },
+  bpf_program__attach: { args: ["ptr"], returns: "ptr" },
+  bpf_link__destroy: { args: ["ptr"], returns: "i32" },
+  bpf_obj_get_info_by_fd: {
+    args: [
+      "i32", // int bpf_fd
+      "ptr", // void *info
+      "ptr", // __u32 *info_len
+    ],
+    returns: "i32", // int
+  },
+} as const;
+
+function loadFromMemory(path: string, name: string): string {
+  const bytes = readFileSync(path);
+  const fd = memfdLibrary.symbols.memfd_create(cString(name), MFD_CLOEXEC);
+  if (fd < 0) {
+    throw new DiffKeeperError("io", `cannot load "${name}": ${errnoText(errno())}`);
+  }
+  const written = Number(memfdLibrary.symbols.write(fd, bytes, bytes.length));
+  if (written !== bytes.length) {
+    throw new DiffKeeperError("io", `cannot load "${name}": ${errnoText(errno())}`);
+  }
+  return `/proc/self/fd/${fd}`;
+}
+
+function open() {
+  dlopen(loadFromMemory(libzPath, "libz.so.1"), { zlibVersion: { args: [], returns: "ptr" } });
+  dlopen(loadFromMemory(libelfPath, "libelf.so.1"), {
+    elf_version: { args: ["u32"], returns: "u32" },
+  });
+  const library = dlopen(loadFromMemory(libbpfPath, "libbpf.so.1"), SYMBOLS);
+  library.symbols.libbpf_set_print(null);
+  return library.symbols;
+}
+
+let loaded: ReturnType<typeof open> | undefined;
+
+/**
+ * The functions of libbpf; loads the libraries at the first call.
+ * @throws {DiffKeeperError} `io` when memory for the libraries cannot be had.
+ */
+export function libbpf(): ReturnType<typeof open> {
+  loaded ??= open();
+  return loaded;
+}
+
+export type BpfPointer = Pointer;

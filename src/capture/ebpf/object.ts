@@ -1,0 +1,177 @@
+/**
+ * The BPF object: opened from the embedded bytes, sized for this machine, loaded, attached. What a kernel lacks is found out here
+ * and said with the feature's name and the minimum kernel; what it lacks but we can do without is left out and reported
+ * (`hooks`). States: opened -> loaded -> attached -> closed. Everything detaches when the process ends, however it ends.
+ */
+import { type Pointer, ptr, read, toArrayBuffer } from "bun:ffi";
+import { existsSync, readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import objectPath from "../../../build/recorder.bpf.o" with { type: "file" };
+import { libbpf } from "../../../ffi/libbpf.ts";
+import { cString, errno, Errno, errnoText, pinned } from "../../../ffi/libc.ts";
+import { DiffKeeperError } from "../../base/error.ts";
+import { Ring } from "./ring.ts";
+import { Shared, SHARED_BYTES } from "./shared.ts";
+
+/** enum bpf_attach_type BPF_TRACE_RAW_TP (include/uapi/linux/bpf.h). */
+const BPF_TRACE_RAW_TP = 23;
+const BTF_PATH = "/sys/kernel/btf/vmlinux";
+
+/** Programs that must attach, with what they need. */
+const REQUIRED = [
+  ["on_sys_enter", "sys_enter"],
+  ["on_sys_exit", "sys_exit"],
+  ["on_fork", "sched_process_fork"],
+  ["on_exec", "sched_process_exec"],
+  ["on_exit", "sched_process_exit"],
+] as const;
+
+/** Programs that make the record exact where the filesystem has the hook. */
+const OPTIONAL = [
+  ["on_ext4_mark_inode_dirty", "ext4_mark_inode_dirty"],
+  ["on_ext4_da_write_end", "ext4_da_write_end"],
+  ["on_ext4_write_end", "ext4_write_end"],
+  ["on_ext4_journalled_write_end", "ext4_journalled_write_end"],
+] as const;
+
+type State = "opened" | "loaded" | "attached" | "closed";
+
+function missing(feature: string, minimum: string): DiffKeeperError {
+  return new DiffKeeperError(
+    "unsupported_kernel",
+    `cannot record: this kernel lacks ${feature} (needs Linux ${minimum})`,
+    { hint: "run it on a kernel from 5.15 on, built with CONFIG_DEBUG_INFO_BTF=y" },
+  );
+}
+
+function loadError(code: number): DiffKeeperError {
+  if (code === Errno.EPERM || code === Errno.EACCES) {
+    return new DiffKeeperError("no_privilege", "cannot load the recorder into the kernel: permission denied", {
+      hint: "run it with sudo; the command still runs as you",
+      cause: `bpf(2): ${errnoText(code)}`,
+    });
+  }
+  return new DiffKeeperError(
+    "unsupported_kernel",
+    `cannot load the recorder into the kernel: ${errnoText(code)}`,
+    { hint: "it needs Linux 5.15 or newer with BPF ring buffers and task storage" },
+  );
+}
+
+/** The loaded recorder. Make it, set `shared`, then `attach`. */
+export class RecorderObject {
+  readonly ring: Ring;
+  readonly shared: Shared;
+  /** Names of the kernel hooks in use. */
+  readonly hooks: string[];
+  readonly #object: Pointer;
+  #state: State = "opened";
+  #links: Pointer[] = [];
+
+  /**
+   * @throws {DiffKeeperError} `unsupported_kernel` (names the feature), `no_privilege`.
+   */
+  constructor(ringBytes: number) {
+    if (!existsSync(BTF_PATH)) throw missing("type information for BPF (/sys/kernel/btf/vmlinux)", "5.4");
+    const bytes = readFileSync(objectPath);
+    const object = libbpf().bpf_object__open_mem(bytes, bytes.length, null);
+    if (object === null) {
+      throw new DiffKeeperError("defect", `cannot open the BPF object: ${errnoText(errno())}`);
+    }
+    this.#object = object;
+    this.#checkTracepoints();
+    this.hooks = this.#chooseHooks();
+    this.#setEntries("ring", ringBytes);
+    this.#setEntries("scratches", cpuCount());
+    const code = libbpf().bpf_object__load(object);
+    if (code !== 0) throw loadError(-code);
+    this.#state = "loaded";
+    this.ring = new Ring(libbpf().bpf_map__fd(this.#map("ring")), ringBytes);
+    this.shared = this.#mapShared();
+  }
+
+  #checkTracepoints(): void {
+    for (const [, tracepoint] of REQUIRED) {
+      if (libbpf().libbpf_find_vmlinux_btf_id(cString(tracepoint), BPF_TRACE_RAW_TP) <= 0) {
+        throw missing(`the tracepoint ${tracepoint} for BPF`, "5.5");
+      }
+    }
+  }
+
+  /** Leaves out the optional programs whose tracepoint this kernel's own type information does not have. */
+  #chooseHooks(): string[] {
+    const hooks: string[] = REQUIRED.map(([, tracepoint]) => `tp_btf/${tracepoint}`);
+    for (const [program, tracepoint] of OPTIONAL) {
+      if (libbpf().libbpf_find_vmlinux_btf_id(cString(tracepoint), BPF_TRACE_RAW_TP) > 0) {
+        hooks.push(`tp_btf/${tracepoint}`);
+      } else {
+        libbpf().bpf_program__set_autoload(this.#program(program), false);
+      }
+    }
+    return hooks;
+  }
+
+  #map(name: string): Pointer {
+    const map = libbpf().bpf_object__find_map_by_name(this.#object, cString(name));
+    if (map === null) throw new DiffKeeperError("defect", `the BPF object has no map "${name}"`);
+    return map;
+  }
+
+  #program(name: string): Pointer {
+    const program = libbpf().bpf_object__find_program_by_name(this.#object, cString(name));
+    if (program === null) {
+      throw new DiffKeeperError("defect", `the BPF object has no program "${name}"`);
+    }
+    return program;
+  }
+
+  #setEntries(name: string, entries: number): void {
+    const code = libbpf().bpf_map__set_max_entries(this.#map(name), entries);
+    if (code !== 0) throw new DiffKeeperError("defect", `cannot size the BPF map "${name}"`);
+  }
+
+  #mapShared(): Shared {
+    // libbpf names the map after the object, cut to fit: look for the suffix
+    const map = libbpf().bpf_object__find_map_by_name(this.#object, cString(".bss"));
+    if (map === null) throw new DiffKeeperError("defect", "the BPF object has no .bss");
+    const size = pinned(8);
+    const memory = libbpf().bpf_map__initial_value(map, size.address);
+    const bytes = read.u32(size.address, 0);
+    if (memory === null || bytes !== SHARED_BYTES) {
+      throw new DiffKeeperError("defect", "the BPF object's .bss is not the dk_shared of this build");
+    }
+    return new Shared(toArrayBuffer(memory, 0, SHARED_BYTES));
+  }
+
+  /** Attaches every loaded program. @throws {DiffKeeperError} `no_privilege`, `unsupported_kernel`. */
+  attach(): void {
+    if (this.#state !== "loaded") throw new DiffKeeperError("defect", "the recorder is attached once");
+    for (const [name, tracepoint] of [...REQUIRED, ...OPTIONAL]) {
+      if (!this.hooks.includes(`tp_btf/${tracepoint}`)) continue;
+      const link = libbpf().bpf_program__attach(this.#program(name));
+      if (link === null) throw loadError(errno());
+      this.#links.push(link);
+    }
+    this.#state = "attached";
+  }
+
+  /** Detaches and frees. The ring stays mapped until the process ends. */
+  close(): void {
+    for (const link of this.#links) libbpf().bpf_link__destroy(link);
+    this.#links = [];
+    if (this.#state !== "closed") libbpf().bpf_object__close(this.#object);
+    this.#state = "closed";
+  }
+}
+
+/** Possible CPUs, from the kernel: "0-3" or "0,2-3" (scratch slots are indexed by CPU number). */
+function cpuCount(): number {
+  const text = readFileSync("/sys/devices/system/cpu/possible", "utf8").trim();
+  const last = Number(text.split(/[,-]/).at(-1));
+  return Number.isSafeInteger(last) ? last + 1 : availableParallelism();
+}
+
+/** Keeps the address of a typed array for the time of a call. */
+export function addressOf(array: Uint8Array): Pointer {
+  return ptr(array);
+}
