@@ -150,13 +150,15 @@ function binaryStep(): Step {
   };
 }
 
+/** Half-made outputs of this run, if a tool failed. */
+function removeTemporaries(): void {
+  for (const path of glob(`{dist,build}/**/*.${process.pid}.tmp`)) rmSync(join(ROOT, path));
+}
+
 if (import.meta.main) {
+  process.on("exit", removeTemporaries);
   if (existsSync(join(ROOT, BPF_SOURCE))) perform(bpfStep());
   else console.error(`build: note: no ${BPF_SOURCE} yet, nothing to compile`);
   for (const name of LIBRARIES) perform(libraryStep(name));
   perform(binaryStep());
-  for (const path of glob("{dist,build}/**/*.tmp")) {
-    const owner = Number(/\.(\d+)\.tmp$/.exec(path)?.[1] ?? 0);
-    if (owner === process.pid) rmSync(join(ROOT, path), { force: true });
-  }
 }

@@ -55,7 +55,8 @@ if [ -n "$missing" ]; then
   apt-get update -qq || fail "cannot install$missing: apt-get update failed" "check the network, then run this again"
   # shellcheck disable=SC2086 # the list is words on purpose
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >&2 </dev/null ||
-    fail "cannot install$missing: apt-get install failed" "see its message above"
+    fail "cannot install$missing: apt-get install failed" \
+      "see its message above; libbpf 1.x needs Debian 12, Ubuntu 24.04 or later"
 fi
 
 # --- npm packages: installed when the lock file is not the one last installed.

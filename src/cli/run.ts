@@ -42,6 +42,12 @@ export function createProgram(): Command {
 export async function run(argv: readonly string[] = process.argv.slice(2)): Promise<void> {
   installPipeGuard();
   const json = wantsJson(argv);
+  // A failure in a callback or of a promise that nobody awaits: a defect, shown like any other error.
+  process.on("uncaughtException", (thrown) => {
+    const error = asDiffKeeperError(thrown);
+    reportError(error, { json });
+    process.exit(exitCodeOf(error.code));
+  });
   try {
     const program = createProgram();
     if (argv.length === 0) {

@@ -1,12 +1,15 @@
 /**
  * Checks the length of every source file: 400 lines is a warning, 600 an error, because a file of that size has more
- * than one subject. Looks at what git tracks or would track, so build output is never counted.
+ * than one subject. Looks at everything but installed packages, build output and hidden folders.
  */
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 
 const LINES_WARNING = 400;
 const LINES_MAX = 600;
-const SOURCES = ["*.ts", "*.c", "*.h", "*.sh", "*.html", "*.css"];
+const ROOT = join(import.meta.dir, "../..");
+const SOURCES = new Bun.Glob("**/*.{ts,c,h,sh,html,css}");
+const FOREIGN = /^(node_modules|dist|build)\/|diffkeeper-trace\//;
 
 /** What is wrong with a file of so many lines, if anything. */
 export function lengthProblem(lines: number): "warning" | "error" | undefined {
@@ -15,21 +18,9 @@ export function lengthProblem(lines: number): "warning" | "error" | undefined {
 }
 
 function main(): void {
-  const list = [
-    "git",
-    "ls-files",
-    "-z",
-    "--cached",
-    "--others",
-    "--exclude-standard",
-    "--",
-    ...SOURCES,
-  ];
-  const done = Bun.spawnSync(list, { stderr: "inherit" });
-  if (done.exitCode !== 0) process.exit(1);
-  const paths = new Set(done.stdout.toString().split("\0").filter((path) => path !== ""));
-  for (const path of [...paths].filter((name) => existsSync(name)).sort()) {
-    const lines = readFileSync(path, "utf8").split("\n").length - 1;
+  const paths = [...SOURCES.scanSync({ cwd: ROOT, onlyFiles: true })];
+  for (const path of paths.filter((name) => !FOREIGN.test(name)).sort()) {
+    const lines = readFileSync(join(ROOT, path), "utf8").split("\n").length - 1;
     const problem = lengthProblem(lines);
     if (problem === undefined) continue;
     const limit = problem === "error" ? LINES_MAX : LINES_WARNING;
