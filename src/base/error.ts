@@ -78,6 +78,8 @@ export function errorCodes(): ErrorCode[] {
 /** Wraps anything thrown that is not ours as a `defect`, and returns ours unchanged. */
 export function asDiffKeeperError(thrown: unknown): DiffKeeperError {
   if (thrown instanceof DiffKeeperError) return thrown;
-  const message = thrown instanceof Error ? thrown.message : String(thrown);
-  return new DiffKeeperError("defect", `unexpected failure: ${message}`, { cause: thrown });
+  return new DiffKeeperError("defect", "unexpected failure in diffkeeper itself", {
+    hint: "run it again with DIFFKEEPER_DEBUG=1 in the environment and report what it prints",
+    cause: thrown,
+  });
 }

@@ -42,12 +42,13 @@ export function createProgram(): Command {
 export async function run(argv: readonly string[] = process.argv.slice(2)): Promise<void> {
   installPipeGuard();
   const json = wantsJson(argv);
-  // A failure in a callback or of a promise that nobody awaits: a defect, shown like any other error.
-  process.on("uncaughtException", (thrown) => {
+  // A failure in a callback or of a promise that nobody awaits is shown like any other error.
+  const onStray = (thrown: unknown) => {
     const error = asDiffKeeperError(thrown);
     reportError(error, { json });
     process.exit(exitCodeOf(error.code));
-  });
+  };
+  process.on("uncaughtException", onStray).on("unhandledRejection", onStray);
   try {
     const program = createProgram();
     if (argv.length === 0) {
