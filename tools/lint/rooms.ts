@@ -33,8 +33,8 @@ const ROOMS: Readonly<Record<string, Room>> = {
       "record and history meet in format and resolve only, so a trace can be read without a recorder",
   },
   history: {
-    may: ["resolve", "store", "format", "base", "wasm"],
-    because: "history reads a trace: it needs no recorder, no kernel and no ffi",
+    may: ["resolve", "store", "format", "base", "ffi", "wasm"],
+    because: "history reads a trace and restores trees (ffi: *at calls): it needs no recorder",
   },
   k8s: { may: BELOW_TOOLS, because: "the engines do not know each other: web and cli join them" },
   instance: {

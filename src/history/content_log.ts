@@ -1,0 +1,178 @@
+/**
+ * What happened to the content of every file, as one append-only log in typed arrays: 29 bytes per operation instead of
+ * an object, so that millions of small writes fit. The operations of one node form a chain in the order of the journal.
+ * Invariant: bytes of a node that no operation of its chain covers are zero, and its size is kept here, after every
+ * event folded so far. Nothing is read here: an operation points at payload by row, offset and length.
+ */
+import { assert } from "../base/assert.ts";
+import type { Extent } from "../format/trace_event.ts";
+
+/** Kinds of operations: DATA has payload, ZERO makes zeros (or a hole), UNKNOWN is content that was not captured. */
+export const ContentKind = { DATA: 0, ZERO: 1, UNKNOWN: 2 } as const;
+
+const FIRST_CAPACITY = 4096;
+const FIRST_NODES = 1024;
+
+function grown<T extends Float64Array | Uint32Array | Uint8Array>(
+  make: new (size: number) => T,
+  old: T,
+  size: number,
+): T {
+  const next = new make(size);
+  next.set(old);
+  return next;
+}
+
+/** The operations of all files. Index 0 means none, so that a chain ends with 0. */
+export class ContentLog {
+  #count = 1;
+  #kind = new Uint8Array(FIRST_CAPACITY);
+  #row = new Uint32Array(FIRST_CAPACITY);
+  #rowOffset = new Uint32Array(FIRST_CAPACITY);
+  #at = new Float64Array(FIRST_CAPACITY);
+  #length = new Float64Array(FIRST_CAPACITY);
+  #next = new Uint32Array(FIRST_CAPACITY);
+  #head = new Uint32Array(FIRST_NODES);
+  #tail = new Uint32Array(FIRST_NODES);
+  #size = new Float64Array(FIRST_NODES);
+
+  /** Operations held, for progress and tests. */
+  get count(): number {
+    return this.#count - 1;
+  }
+
+  /** Size of a node's content in bytes; 0 for a node never seen. */
+  size(node: number): number {
+    return this.#size[node] ?? 0;
+  }
+
+  /** First operation of a node's chain, 0 if there is none. */
+  first(node: number): number {
+    return this.#head[node] ?? 0;
+  }
+
+  /** Operation after `op` in its chain, 0 at the end. */
+  next(op: number): number {
+    return this.#next[op] ?? 0;
+  }
+
+  kind(op: number): number {
+    return this.#kind[op] ?? 0;
+  }
+
+  row(op: number): number {
+    return this.#row[op] ?? 0;
+  }
+
+  rowOffset(op: number): number {
+    return this.#rowOffset[op] ?? 0;
+  }
+
+  at(op: number): number {
+    return this.#at[op] ?? 0;
+  }
+
+  length(op: number): number {
+    return this.#length[op] ?? 0;
+  }
+
+  /** `length` bytes at `at`, found at `rowOffset` of row `row`; the file grows to cover them. */
+  data(
+    node: number,
+    at: number,
+    payload: { row: number; rowOffset: number; length: number },
+  ): void {
+    if (payload.length === 0) return;
+    const op = this.#append(node, ContentKind.DATA, at, payload.length);
+    this.#row[op] = payload.row;
+    this.#rowOffset[op] = payload.rowOffset;
+    this.#growTo(node, at + payload.length);
+  }
+
+  /** Bytes [at, at+length) become what the extents say and zero elsewhere; the file grows to cover them. */
+  extents(node: number, at: number, content: { length: number; extents: readonly Extent[] }): void {
+    let covered = 0;
+    for (const extent of content.extents) {
+      if (extent.at !== covered) break;
+      covered += extent.length;
+    }
+    if (covered !== content.length) this.zero(node, at, content.length);
+    for (const { row, offset, length, at: within } of content.extents) {
+      this.data(node, at + within, { row, rowOffset: offset, length });
+    }
+  }
+
+  /** Bytes [at, at+length) become zero. With `keepSize` the file does not grow. */
+  zero(node: number, at: number, length: number, keepSize = false): void {
+    this.#range(node, ContentKind.ZERO, at, length, keepSize);
+  }
+
+  /** Bytes [at, at+length) are not known; they are restored as zeros. */
+  unknown(node: number, at: number, length: number): void {
+    this.#range(node, ContentKind.UNKNOWN, at, length, false);
+  }
+
+  #range(node: number, kind: number, at: number, length: number, keepSize: boolean): void {
+    const end = keepSize ? Math.min(at + length, this.size(node)) : at + length;
+    const isNews = kind !== ContentKind.ZERO || at < this.size(node);
+    if (end > at && isNews) this.#append(node, kind, at, end - at);
+    this.#growTo(node, end);
+  }
+
+  /** The size becomes `size`; what is cut off comes back as zeros if the file grows again. */
+  truncate(node: number, size: number): void {
+    const old = this.size(node);
+    if (size === 0) this.reset(node);
+    else if (size < old) this.#append(node, ContentKind.ZERO, size, old - size);
+    this.#ensureNode(node);
+    this.#size[node] = size;
+  }
+
+  /** Forgets all content of the node: it is empty. */
+  reset(node: number): void {
+    this.#ensureNode(node);
+    this.#head[node] = 0;
+    this.#tail[node] = 0;
+    this.#size[node] = 0;
+  }
+
+  #growTo(node: number, size: number): void {
+    this.#ensureNode(node);
+    if (size > this.size(node)) this.#size[node] = size;
+  }
+
+  #append(node: number, kind: number, at: number, length: number): number {
+    assert(at >= 0 && length > 0, "a content operation covers bytes");
+    if (this.#count === this.#kind.length) this.#growLog();
+    this.#ensureNode(node);
+    const op = this.#count++;
+    this.#kind[op] = kind;
+    this.#at[op] = at;
+    this.#length[op] = length;
+    this.#next[op] = 0;
+    const tail = this.#tail[node] ?? 0;
+    if (tail === 0) this.#head[node] = op;
+    else this.#next[tail] = op;
+    this.#tail[node] = op;
+    return op;
+  }
+
+  #growLog(): void {
+    const size = Math.ceil(this.#count * 1.6);
+    assert(size < 2 ** 32, "the content log holds fewer than 2^32 operations");
+    this.#kind = grown(Uint8Array, this.#kind, size);
+    this.#row = grown(Uint32Array, this.#row, size);
+    this.#rowOffset = grown(Uint32Array, this.#rowOffset, size);
+    this.#at = grown(Float64Array, this.#at, size);
+    this.#length = grown(Float64Array, this.#length, size);
+    this.#next = grown(Uint32Array, this.#next, size);
+  }
+
+  #ensureNode(node: number): void {
+    if (node < this.#head.length) return;
+    const size = Math.ceil((node + 1) * 1.6);
+    this.#head = grown(Uint32Array, this.#head, size);
+    this.#tail = grown(Uint32Array, this.#tail, size);
+    this.#size = grown(Float64Array, this.#size, size);
+  }
+}
