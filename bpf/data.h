@@ -66,31 +66,51 @@ static __always_inline int piece(struct dk_write *w, struct scratch *s, const vo
   return bpf_ringbuf_output(&ring, s->buf, size, BPF_RB_NO_WAKEUP) ? -1 : 0;
 }
 
-/* All pieces of a call: over the iovecs, cut at DK_CHUNK_BYTES. Loop state lives in scratch. */
-static __always_inline int pieces(struct dk_write *w, struct scratch *s) {
-  for (int i = 0; i < PIECES_MAX; i++) {
-    if (s->off >= s->total) return 0;
-    if (!s->left) {
-      struct iovec v = {};
-      bpf_probe_read_user(&v, sizeof(v), (void *)s->iov);
-      s->iov += sizeof(v);
-      s->ptr = v.base;
-      s->left = v.len;
-      continue;
-    }
-    u64 n = s->left, rest = s->total - s->off;
-    if (n > rest) n = rest;
-    if (n > DK_CHUNK_BYTES) n = DK_CHUNK_BYTES;
-    w->payload_off = s->off;
-    if (s->off + n >= s->total) w->h.flags |= DK_F_LAST;
-    if (piece(w, s, (void *)s->ptr, n)) return -1;
-    w->h.kind = DK_CHUNK;
-    w->h.flags &= ~DK_F_NO_PAYLOAD;
-    s->ptr += n;
-    s->left -= n;
-    s->off += n;
+struct pieces_ctx {
+  struct dk_write *w;
+  struct scratch *s;
+  int failed;
+};
+
+/* One step over the iovecs of a call, cut at DK_CHUNK_BYTES; its state lives in scratch. Returns 1 when done. */
+static long piece_cb(u32 i, struct pieces_ctx *ctx) {
+  struct scratch *s = ctx->s;
+  struct dk_write *w = ctx->w;
+  if (s->off >= s->total) return 1;
+  if (!s->left) {
+    struct iovec v = {};
+    bpf_probe_read_user(&v, sizeof(v), (void *)s->iov);
+    s->iov += sizeof(v);
+    s->ptr = v.base;
+    s->left = v.len;
+    return 0;
   }
-  return s->off >= s->total ? 0 : -1;
+  u64 n = s->left, rest = s->total - s->off;
+  if (n > rest) n = rest;
+  if (n > DK_CHUNK_BYTES) n = DK_CHUNK_BYTES;
+  w->payload_off = s->off;
+  if (s->off + n >= s->total) w->h.flags |= DK_F_LAST;
+  if (piece(w, s, (void *)s->ptr, n)) {
+    ctx->failed = 1;
+    return 1;
+  }
+  w->h.kind = DK_CHUNK;
+  w->h.flags &= ~DK_F_NO_PAYLOAD;
+  s->ptr += n;
+  s->left -= n;
+  s->off += n;
+  return 0;
+}
+
+static __always_inline int pieces(struct dk_write *w, struct scratch *s) {
+  struct pieces_ctx ctx = {.w = w, .s = s};
+  if (HAS_BPF_LOOP) {
+    bpf_loop(PIECES_MAX, piece_cb, &ctx, 0);
+  } else {
+    for (int i = 0; i < STEPS_WITHOUT_LOOP; i++)
+      if (piece_cb(i, &ctx)) break;
+  }
+  return ctx.failed || s->off < s->total ? -1 : 0;
 }
 
 /* Fills the fixed part; `offset` ~0 means: where the file position or the lock hook says. */

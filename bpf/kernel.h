@@ -202,6 +202,11 @@ extern int bpf_probe_read_user_dynptr(struct bpf_dynptr *d, u64 off, u64 size,
 #define bpf_ksym_exists(sym) (!!(sym))
 #endif
 
+/* bpf_loop is there from 5.17 on; its callback is verified once. Without it a loop is verified step by step, so it is shorter. */
+enum bpf_func_id___loop { BPF_FUNC_loop___loop = 181 };
+#define HAS_BPF_LOOP bpf_core_enum_value_exists(enum bpf_func_id___loop, BPF_FUNC_loop___loop)
+#define STEPS_WITHOUT_LOOP 256
+
 static __always_inline void dk_mtime(struct inode *inode, s64 *sec, u32 *nsec) {
   struct inode___c *c = (void *)inode;
   if (bpf_core_field_exists(c->i_mtime_nsec)) {

@@ -55,6 +55,25 @@ static __always_inline bool walk_step(struct scratch *s, bool first) {
   return false;
 }
 
+struct walk_ctx {
+  struct scratch *s;
+};
+static long walk_cb(u32 i, struct walk_ctx *ctx) {
+  if (!walk_step(ctx->s, i == 0)) return 0;
+  if (!ctx->s->done) ctx->s->done = 1;
+  return 1;
+}
+
+static __always_inline void walk(struct scratch *s) {
+  struct walk_ctx ctx = {.s = s};
+  if (HAS_BPF_LOOP) {
+    bpf_loop(WALK_STEPS_MAX, walk_cb, &ctx, 0);
+    return;
+  }
+  for (int i = 0; i < STEPS_WITHOUT_LOOP; i++)
+    if (walk_cb(i, &ctx)) return;
+}
+
 /* Sends NODE for the inode of (struct dentry *, struct vfsmount *) and stores its verdict, which it returns. A global function, so
  * that it is verified once; pointers come as numbers, for the same reason. force_root: the recorder's own announcement, else -1. */
 __noinline int announce(u64 dentry_ptr, u64 mnt_ptr, int force_root) {
@@ -72,16 +91,7 @@ __noinline int announce(u64 dentry_ptr, u64 mnt_ptr, int force_root) {
   s->anchor_ino = 0;
   s->anchor_dev = 0;
   s->done = 0;
-  if (!walk_step(s, true)) {
-    for (int i = 0; i < WALK_STEPS_MAX; i++) {
-      if (walk_step(s, false)) {
-        if (!s->done) s->done = 1;
-        break;
-      }
-    }
-  } else {
-    s->done = 1;
-  }
+  walk(s);
   if (s->done != 1) lost(DK_LOST_WALK);
   int root = force_root == VERDICT_OUTSIDE ? s->root : force_root;
   struct dk_node *n = (void *)s->buf;

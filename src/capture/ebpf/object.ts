@@ -3,14 +3,14 @@
  * and said with the feature's name and the minimum kernel; what it lacks but we can do without is left out and reported
  * (`hooks`). States: opened -> loaded -> attached -> closed. Everything detaches when the process ends, however it ends.
  */
-import { type Pointer, ptr, read, toArrayBuffer } from "bun:ffi";
+import { type Pointer, read } from "bun:ffi";
 import { existsSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import objectPath from "../../../build/recorder.bpf.o" with { type: "file" };
 import { libbpf } from "../../../ffi/libbpf.ts";
 import { cString, errno, Errno, errnoText, pinned } from "../../../ffi/libc.ts";
 import { DiffKeeperError } from "../../base/error.ts";
-import { Ring } from "./ring.ts";
+import { mapShared, PROT_READ_WRITE, Ring } from "./ring.ts";
 import { Shared, SHARED_BYTES } from "./shared.ts";
 
 /** enum bpf_attach_type BPF_TRACE_RAW_TP (include/uapi/linux/bpf.h). */
@@ -130,17 +130,15 @@ export class RecorderObject {
     if (code !== 0) throw new DiffKeeperError("defect", `cannot size the BPF map "${name}"`);
   }
 
+  /** libbpf maps .bss for skeletons only, so this does it. */
   #mapShared(): Shared {
-    // libbpf names the map after the object, cut to fit: look for the suffix
-    const map = libbpf().bpf_object__find_map_by_name(this.#object, cString(".bss"));
-    if (map === null) throw new DiffKeeperError("defect", "the BPF object has no .bss");
+    const map = this.#map(".bss");
     const size = pinned(8);
-    const memory = libbpf().bpf_map__initial_value(map, size.address);
-    const bytes = read.u32(size.address, 0);
-    if (memory === null || bytes !== SHARED_BYTES) {
+    libbpf().bpf_map__initial_value(map, size.address);
+    if (read.u32(size.address, 0) !== SHARED_BYTES) {
       throw new DiffKeeperError("defect", "the BPF object's .bss is not the dk_shared of this build");
     }
-    return new Shared(toArrayBuffer(memory, 0, SHARED_BYTES));
+    return new Shared(mapShared(libbpf().bpf_map__fd(map), SHARED_BYTES, PROT_READ_WRITE));
   }
 
   /** Attaches every loaded program. @throws {DiffKeeperError} `no_privilege`, `unsupported_kernel`. */
@@ -169,9 +167,4 @@ function cpuCount(): number {
   const text = readFileSync("/sys/devices/system/cpu/possible", "utf8").trim();
   const last = Number(text.split(/[,-]/).at(-1));
   return Number.isSafeInteger(last) ? last + 1 : availableParallelism();
-}
-
-/** Keeps the address of a typed array for the time of a call. */
-export function addressOf(array: Uint8Array): Pointer {
-  return ptr(array);
 }

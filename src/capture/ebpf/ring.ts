@@ -1,8 +1,10 @@
 /**
  * The consumer side of a BPF ring buffer, by mmap: one page of consumer position (writable), one page of producer position and the
  * data mapped twice (read-only), so that no record wraps (kernel/bpf/ringbuf.c, Documentation/bpf/ringbuf.rst).
- * Words that the kernel changes are read with Atomics: plain loads are hoisted by the JIT. Positions are u64; they stay below
- * 2^53 for the life of a recording. The consumer position is stored as one 64-bit word: a torn store would look like a full ring.
+ * Words that the kernel changes: plain loads are hoisted by the JIT, and Atomics.load is compiled as a read-modify-write, which
+ * faults on read-only pages (measured: Bun 1.4.5). So a plain load, with an atomic operation on memory of our own before it:
+ * the compiler must not move loads across that. Positions are u64; they stay below 2^53 for the life of a recording. The
+ * consumer position is stored as one 64-bit word: a torn store would look like a full ring.
  */
 import { type Pointer, toArrayBuffer } from "bun:ffi";
 import { errno, errnoText, libc } from "../../../ffi/libc.ts";
@@ -10,24 +12,33 @@ import { assert } from "../../base/assert.ts";
 import { DiffKeeperError } from "../../base/error.ts";
 
 const PAGE_BYTES = 4096;
+/** Above the user half of the address space: MAP_FAILED is (void *)-1. */
+const ADDRESS_END = 2 ** 63;
 const PROT_READ = 1;
 const PROT_WRITE = 2;
 const MAP_SHARED = 1;
 const RECORD_HEADER_BYTES = 8;
 const BUSY = 0x80000000;
 const DISCARD = 0x40000000;
+const SIZE_MASK = 0x3fffffff;
 /** The consumer position is published after this many bytes, so that the writer gets room while a long walk goes on. */
 const PUBLISH_BYTES = 1 << 18;
 
 /** Takes one record: the mapped data as bytes and as words, and where the record starts. It must not keep the views. */
 export type RecordHandler = (bytes: Uint8Array, words: Uint32Array, offset: number) => void;
 
-function map(fd: number, lengthBytes: number, prot: number, offset: number): Pointer {
-  const address = libc.mmap(null, lengthBytes, prot, MAP_SHARED, fd, offset);
-  if (address === null || Number(address) === -1 || Number(address) >= 2 ** 63) {
-    throw new DiffKeeperError("io", `cannot map the ring buffer: ${errnoText(errno())}`);
+export const PROT_READ_WRITE = PROT_READ | PROT_WRITE;
+
+/**
+ * Maps memory of a BPF map, shared with the kernel, for the life of the process.
+ * @throws {DiffKeeperError} `io`.
+ */
+export function mapShared(fd: number, lengthBytes: number, prot: number, offset = 0): ArrayBuffer {
+  const address = Number(libc.mmap(null, lengthBytes, prot, MAP_SHARED, fd, offset));
+  if (address <= 0 || address >= ADDRESS_END) {
+    throw new DiffKeeperError("io", `cannot map a BPF map: ${errnoText(errno())}`);
   }
-  return address;
+  return toArrayBuffer(address as Pointer, 0, lengthBytes);
 }
 
 /** A mapped ring buffer of `sizeBytes` (a power of two). One consumer only. */
@@ -36,8 +47,8 @@ export class Ring {
   readonly #mask: number;
   readonly #bytes: Uint8Array;
   readonly #words: Uint32Array;
-  readonly #signed: Int32Array;
-  readonly #producer: Int32Array;
+  readonly #producer: Uint32Array;
+  readonly #fence = new Int32Array(new SharedArrayBuffer(4));
   readonly #consumer: BigInt64Array;
   #position = 0;
 
@@ -45,22 +56,22 @@ export class Ring {
     assert((sizeBytes & (sizeBytes - 1)) === 0, "the ring's size is a power of two");
     this.sizeBytes = sizeBytes;
     this.#mask = sizeBytes - 1;
-    const consumer = map(mapFd, PAGE_BYTES, PROT_READ | PROT_WRITE, 0);
-    const producer = map(mapFd, PAGE_BYTES + 2 * sizeBytes, PROT_READ, PAGE_BYTES);
-    this.#consumer = new BigInt64Array(toArrayBuffer(consumer, 0, PAGE_BYTES), 0, 1);
-    const data = toArrayBuffer(producer, 0, PAGE_BYTES + 2 * sizeBytes);
-    this.#producer = new Int32Array(data, 0, 2);
+    this.#consumer = new BigInt64Array(mapShared(mapFd, PAGE_BYTES, PROT_READ_WRITE), 0, 1);
+    const data = mapShared(mapFd, PAGE_BYTES + 2 * sizeBytes, PROT_READ, PAGE_BYTES);
+    this.#producer = new Uint32Array(data, 0, 2);
     this.#bytes = new Uint8Array(data, PAGE_BYTES);
     this.#words = new Uint32Array(data, PAGE_BYTES);
-    this.#signed = new Int32Array(data, PAGE_BYTES);
   }
 
   #producerPosition(): number {
-    const high = Atomics.load(this.#producer, 1) >>> 0;
-    const low = Atomics.load(this.#producer, 0) >>> 0;
-    const again = Atomics.load(this.#producer, 1) >>> 0;
-    if (high === again) return high * 2 ** 32 + low;
-    return again * 2 ** 32 + (Atomics.load(this.#producer, 0) >>> 0);
+    Atomics.add(this.#fence, 0, 1);
+    const high = this.#producer[1] ?? 0;
+    Atomics.add(this.#fence, 0, 1);
+    const low = this.#producer[0] ?? 0;
+    Atomics.add(this.#fence, 0, 1);
+    const again = this.#producer[1] ?? 0;
+    // high changed in between: low wrapped, so with the new high and low 0 we only see a little less than there is
+    return high === again ? high * 2 ** 32 + low : again * 2 ** 32;
   }
 
   /** Bytes reserved and not yet consumed. */
@@ -78,9 +89,10 @@ export class Ring {
     let published = start;
     while (this.#position < end) {
       const at = this.#position & this.#mask;
-      const length = Atomics.load(this.#signed, at >> 2);
+      Atomics.add(this.#fence, 0, 1);
+      const length = this.#words[at >> 2] ?? 0;
       if ((length & BUSY) !== 0) break;
-      const size = length & ~(BUSY | DISCARD);
+      const size = length & SIZE_MASK;
       if ((length & DISCARD) === 0) handle(this.#bytes, this.#words, at + RECORD_HEADER_BYTES);
       this.#position += (size + RECORD_HEADER_BYTES + 7) & ~7;
       if (this.#position - published >= PUBLISH_BYTES) {
