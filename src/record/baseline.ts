@@ -1,0 +1,235 @@
+/**
+ * The baseline: what the watched folders hold before the command starts, copied into the trace. First a pass over states
+ * only, which gives the figures for the limit and the progress; then the pass that reads. Memory is bound by the longest
+ * folder listing and one chunk, not by the tree (the namespace model itself grows with it). Nothing is left out silently:
+ * what cannot be read is a GAP event and counted in the summary.
+ */
+import { DiffKeeperError } from "../base/error.ts";
+import { PROGRESS_INTERVAL_MS } from "../base/limits.ts";
+import { formatBytes } from "../base/units.ts";
+import { InodeMap } from "../resolve/inode_map.ts";
+import { S_IFDIR, S_IFMT, S_IFREG } from "../resolve/node.ts";
+import type { Tree } from "../resolve/tree.ts";
+import { BaselineEvents, type BaselineRows } from "./baseline_events.ts";
+import { ChunkStore, type ContentRows } from "./chunk_store.ts";
+import { ContentReader } from "./content.ts";
+import { Scanner } from "./scan.ts";
+import type { ScanItem } from "./scan_item.ts";
+import type { WatchRoot, WatchSet } from "./watch.ts";
+
+/** Data that a baseline copies at most, unless the caller says otherwise: a copy of more takes minutes, not seconds. */
+export const BASELINE_BYTES_MAX = 8 * 1024 ** 3;
+
+/** How long the scan runs before it lets timers and signals of the process have their turn. */
+const TURN_MS = 50;
+
+/** How far a baseline is. */
+export interface BaselineProgress {
+  files: number;
+  bytes: number;
+  /** Files and bytes in all, as of the first pass. */
+  totalFiles: number;
+  totalGuess: number;
+}
+
+/** What a baseline needs. */
+export interface BaselineOptions {
+  watch: WatchSet;
+  tree: Tree;
+  rows: BaselineRows & ContentRows;
+  /** Default `BASELINE_BYTES_MAX`. */
+  bytesMax?: number;
+  /** Called at most every PROGRESS_INTERVAL_MS. */
+  onProgress?: (progress: BaselineProgress) => void;
+  /** Ends the scan with the signal's reason. */
+  signal?: AbortSignal;
+}
+
+/** What came out. */
+export interface BaselineSummary {
+  folders: number;
+  /** Everything that is not a folder, each inode once. */
+  files: number;
+  /** Further names of those. */
+  links: number;
+  /** Bytes read; equal chunks are stored once. */
+  bytes: number;
+  /** GAP events: something could not be read. The first texts are in `gapTexts`. */
+  gaps: number;
+  gapTexts: string[];
+  notes: number;
+  /** Rows written, `b:0` up to this number. */
+  rows: number;
+}
+
+/** How many texts of gaps the summary carries; the trace has all. */
+const GAP_TEXTS_MAX = 10;
+
+/**
+ * Copies all watched folders into the trace and the tree.
+ * @throws {DiffKeeperError} `limit_exceeded` when there is more data than `bytesMax`; `io`, `disk_full` from the trace.
+ */
+export async function takeBaseline(options: BaselineOptions): Promise<BaselineSummary> {
+  return await new Baseline(options).take();
+}
+
+class Baseline {
+  readonly #options: BaselineOptions;
+  readonly #bytesMax: number;
+  readonly #events: BaselineEvents;
+  readonly #summary: BaselineSummary;
+  #totalFiles = 0;
+  #totalBytes = 0;
+  #turnAt = 0;
+  #progressAt = 0;
+
+  constructor(options: BaselineOptions) {
+    this.#options = options;
+    this.#bytesMax = options.bytesMax ?? BASELINE_BYTES_MAX;
+    this.#events = new BaselineEvents(options.rows, options.tree);
+    this.#summary = {
+      folders: 0,
+      files: 0,
+      links: 0,
+      bytes: 0,
+      gaps: 0,
+      gapTexts: [],
+      notes: 0,
+      rows: 0,
+    };
+  }
+
+  async take(): Promise<BaselineSummary> {
+    await this.#measure();
+    const sink = new ChunkStore(this.#options.rows, (bytes) => this.#countBytes(bytes));
+    let node = this.#options.tree.nextId;
+    const known = new InodeMap<number>();
+    for (const root of this.#options.watch.roots) {
+      const scanner = new Scanner({
+        ...this.#filters(root),
+        newNode: () => node++,
+        known,
+        content: new ContentReader(sink),
+      });
+      for (const item of scanner.scan(root.path)) {
+        if (this.#events.add(item, root.index)) this.#count(item);
+        if (this.#isTurn()) await this.#giveTurn();
+      }
+    }
+    this.#events.finish();
+    this.#summary.rows = this.#events.nextRow;
+    return this.#summary;
+  }
+
+  /** Adds up what there is to read, and refuses before anything is copied. */
+  async #measure(): Promise<void> {
+    const known = new InodeMap<number>();
+    const largest = { path: "", bytes: 0 };
+    let node = 1;
+    for (const root of this.#options.watch.roots) {
+      const scanner = new Scanner({ ...this.#filters(root), newNode: () => node++, known });
+      const below = new BytesBelow();
+      for (const item of scanner.scan(root.path)) {
+        if (item.kind !== "inode") continue;
+        this.#totalFiles++;
+        this.#totalBytes += below.add(item);
+        if (this.#isTurn()) await this.#giveTurn();
+      }
+      const top = below.largest();
+      if (top.bytes > largest.bytes) Object.assign(largest, top);
+    }
+    if (this.#totalBytes > this.#bytesMax) throw this.#tooMuch(this.#totalBytes, largest.path);
+  }
+
+  #filters(root: WatchRoot) {
+    const { watch } = this.#options;
+    return {
+      excluded: (path: string, isFolder: boolean) => watch.excluded(path, isFolder, root.index),
+      isStateDir: (dev: number, ino: number) => watch.isStateDir(dev, ino),
+    };
+  }
+
+  #count(item: ScanItem): void {
+    const summary = this.#summary;
+    switch (item.kind) {
+      case "inode":
+        if ((item.attr.mode & S_IFMT) === S_IFDIR) summary.folders++;
+        else summary.files++;
+        return;
+      case "link":
+        summary.links++;
+        return;
+      case "note":
+        summary.notes++;
+        return;
+      case "gap":
+        summary.gaps++;
+        if (summary.gapTexts.length < GAP_TEXTS_MAX) summary.gapTexts.push(item.text);
+    }
+  }
+
+  #countBytes(bytes: number): void {
+    this.#summary.bytes += bytes;
+    if (this.#summary.bytes > this.#bytesMax) throw this.#tooMuch(this.#summary.bytes, "");
+  }
+
+  #tooMuch(bytes: number, largest: string): DiffKeeperError {
+    const message = `cannot copy the watched folders: they hold ${formatBytes(bytes)} of data, ` +
+      `the limit is ${formatBytes(this.#bytesMax)}`;
+    const example = largest === "" ? "" : ` (the largest part is "${largest}")`;
+    return new DiffKeeperError("limit_exceeded", message, {
+      hint: `--watch a narrower folder, --exclude what need not be kept${example}, ` +
+        "or raise --baseline-max",
+    });
+  }
+
+  #isTurn(): boolean {
+    return Date.now() >= this.#turnAt;
+  }
+
+  async #giveTurn(): Promise<void> {
+    const { onProgress, signal } = this.#options;
+    const now = Date.now();
+    if (onProgress !== undefined && now >= this.#progressAt) {
+      const { files, folders, bytes } = this.#summary;
+      onProgress({
+        files: files + folders,
+        bytes,
+        totalFiles: this.#totalFiles,
+        totalGuess: this.#totalBytes,
+      });
+      this.#progressAt = now + PROGRESS_INTERVAL_MS;
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+    signal?.throwIfAborted();
+    this.#turnAt = Date.now() + TURN_MS;
+  }
+}
+
+/** Bytes of data below each name that stands directly in the watched folder. */
+class BytesBelow {
+  /** By folder node: index in `#tops`. */
+  readonly #topOf = new Map<number, number>();
+  readonly #tops: { path: string; bytes: number }[] = [];
+  #root = 0;
+
+  /** Adds an inode; returns its bytes of data (holes do not count). */
+  add(item: Extract<ScanItem, { kind: "inode" }>): number {
+    const type = item.attr.mode & S_IFMT;
+    if (item.parent === 0) this.#root = item.node;
+    let top = this.#topOf.get(item.parent);
+    if (top === undefined && item.parent === this.#root && item.parent !== 0) {
+      top = this.#tops.push({ path: item.name, bytes: 0 }) - 1;
+    }
+    if (type === S_IFDIR && top !== undefined) this.#topOf.set(item.node, top);
+    if (type !== S_IFREG) return 0;
+    const bytes = Math.min(item.attr.size, item.allocatedBytes);
+    const entry = top === undefined ? undefined : this.#tops[top];
+    if (entry !== undefined) entry.bytes += bytes;
+    return bytes;
+  }
+
+  largest(): { path: string; bytes: number } {
+    return this.#tops.reduce((a, b) => b.bytes > a.bytes ? b : a, { path: "", bytes: 0 });
+  }
+}

@@ -1,0 +1,115 @@
+/**
+ * Trace events of what a scan found (docs/FORMAT.md, op BASELINE), and the batches of `b:` rows they go into. Baseline
+ * events have no seq and no process; their time is 0, before the command. Every event is applied to the tree first, so
+ * that the Resolver starts from exactly what a reader will fold.
+ */
+import { assert } from "../base/assert.ts";
+import { JOURNAL_BATCH_BYTES_MAX } from "../base/limits.ts";
+import { EventBatchEncoder } from "../format/event_codec.ts";
+import { EventFlag, Op, type TraceEvent } from "../format/trace_event.ts";
+import type { Tree } from "../resolve/tree.ts";
+import type { ScanItem, ScannedInode } from "./scan_item.ts";
+
+/** Where finished batches go. */
+export interface BaselineRows {
+  putBaseline(n: number, value: Uint8Array): void;
+}
+
+/** The events of one item, in order. `root`: index of the watched folder that the top of the scan is. */
+export function eventsOf(item: ScanItem, root?: number): TraceEvent[] {
+  switch (item.kind) {
+    case "inode":
+      return inodeEvents(item, root);
+    case "link":
+      return [{ ...blank(Op.LINK, item.node), parent: item.parent, name: item.name }];
+    case "gap":
+      return [{ ...blank(Op.GAP, item.node), ...remark(item) }];
+    case "note":
+      return [{ ...blank(Op.NOTE, item.node), ...remark(item) }];
+  }
+}
+
+function remark(item: { path: string; text: string }): { path: string; text: string } {
+  return { path: item.path, text: `baseline: ${item.text}` };
+}
+
+function inodeEvents(item: ScannedInode, root: number | undefined): TraceEvent[] {
+  const event = blank(Op.BASELINE, item.node);
+  event.flags = item.flags;
+  event.attr = item.attr;
+  event.mtime = item.mtime;
+  if (item.parent !== 0) {
+    event.parent = item.parent;
+    event.name = item.name;
+  } else if (root !== undefined) event.root = root;
+  if (item.target !== undefined) event.target = item.target;
+  if (item.extents.length > 0) event.extents = item.extents;
+  if (item.xattrs.length === 0) return [event];
+  return [event, ...xattrEvents(item)];
+}
+
+/** One XATTR event for each attribute of an inode. */
+export function xattrEvents(item: ScannedInode): TraceEvent[] {
+  return item.xattrs.map(({ name, value }) => {
+    return { ...blank(Op.XATTR, item.node), xattrName: name, xattrValue: value };
+  });
+}
+
+/** An event with nothing but its op and node, by no process, before the command. */
+export function blank(op: TraceEvent["op"], node: number): TraceEvent {
+  return { seq: 0, op, flags: 0, tNs: 0, pid: 0, tid: 0, comm: "", node };
+}
+
+/** Applies events to the tree and packs them into rows. */
+export class BaselineEvents {
+  readonly #rows: BaselineRows;
+  readonly #tree: Tree;
+  readonly #encoder = new EventBatchEncoder();
+  #next: number;
+
+  /** @param first number of the first row. */
+  constructor(rows: BaselineRows, tree: Tree, first = 0) {
+    this.#rows = rows;
+    this.#tree = tree;
+    this.#next = first;
+  }
+
+  /** Number that the next row gets. */
+  get nextRow(): number {
+    return this.#next;
+  }
+
+  /**
+   * Takes an item, unless a name is there twice (a folder that changed while it was listed gives names twice) or what
+   * holds it was refused so. Returns whether it was taken.
+   */
+  add(item: ScanItem, root?: number): boolean {
+    const named = item.kind === "inode" || item.kind === "link";
+    if (named && item.parent !== 0) {
+      if (this.#tree.node(item.parent) === undefined) return false;
+      if (this.#tree.child(item.parent, item.name) !== 0) return false;
+    }
+    for (const event of eventsOf(item, root)) this.put(event);
+    return true;
+  }
+
+  /** Takes one event as it is. */
+  put(event: TraceEvent): void {
+    assert(event.tNs === 0 && event.pid === 0, "a baseline event is before the command");
+    this.#tree.apply(event);
+    this.#encoder.append(event);
+    if (this.#encoder.bytes >= JOURNAL_BATCH_BYTES_MAX) this.finish();
+  }
+
+  /** Writes what is left as a row. */
+  finish(): void {
+    if (this.#encoder.count === 0) return;
+    this.#rows.putBaseline(this.#next++, this.#encoder.finish(0));
+    this.#encoder.reset();
+  }
+}
+
+/** Whether an item says that content is missing. */
+export function isUnread(item: ScanItem): boolean {
+  return item.kind === "inode" && (item.flags & EventFlag.UNREAD) !== 0;
+}

@@ -1,0 +1,49 @@
+/**
+ * File systems that hold no files but the state of the kernel: a scan does not enter them, because reading them has
+ * effects, has no end, or says something else each time. Magic numbers: linux/magic.h, statfs(2).
+ */
+import { statfsSync } from "node:fs";
+import { libc, pinned } from "../../ffi/libc.ts";
+
+const NAMES = new Map<number, string>([
+  [0x9fa0, "proc"],
+  [0x62656572, "sysfs"],
+  [0x27e0eb, "cgroup"],
+  [0x63677270, "cgroup2"],
+  [0x1cd1, "devpts"],
+  [0x74726163, "tracefs"],
+  [0x64626720, "debugfs"],
+  [0x73636673, "securityfs"],
+  [0xcafe4a11, "bpf"],
+  [0x6165676c, "pstore"],
+  [0xde5e81e4, "efivarfs"],
+  [0x62656570, "configfs"],
+  [0x19800202, "mqueue"],
+  [0x42494e4d, "binfmt_misc"],
+  [0xf97cff8c, "selinuxfs"],
+  [0x43415d53, "smackfs"],
+  [0x65735543, "fusectl"],
+  [0x6e736673, "nsfs"],
+  [0x67596969, "rpc_pipefs"],
+  [0x187, "autofs"],
+]);
+
+/** struct statfs is 120 bytes on 64-bit Linux; f_type is its first long. */
+const statfsBuffer = pinned(128);
+const typeWord = new Uint32Array(statfsBuffer.bytes.buffer);
+
+/** The name of the pseudo file system that an open folder lies on; undefined for a real one. */
+export function pseudoFsOfFd(fd: number): string | undefined {
+  if (libc.fstatfs(fd, statfsBuffer.address) < 0) return undefined;
+  return NAMES.get(typeWord[0] ?? 0);
+}
+
+/** The same for a path; undefined also when the path cannot be asked. */
+export function pseudoFsOfPath(path: Buffer): string | undefined {
+  try {
+    return NAMES.get(statfsSync(path).type >>> 0);
+  } catch {
+    // Whether it can be watched at all is for the caller's own stat to say.
+    return undefined;
+  }
+}

@@ -1,0 +1,219 @@
+/**
+ * Walks a real tree and yields what is there. Relies on descriptors, never on long paths: a folder is opened by its name in
+ * its parent's descriptor, so depth is bound by memory, not by PATH_MAX. Only the innermost OPEN_FOLDERS_MAX folders
+ * stay open; the others are reached again through `..`, checked by inode. What is not a regular file or folder is never
+ * opened. Whatever cannot be read becomes an item of kind `gap`: nothing is left out silently. Not recursive.
+ */
+import { constants } from "node:fs";
+import { cString, Errno, errno, errnoText, libc } from "../../ffi/libc.ts";
+import { assert } from "../base/assert.ts";
+import { DiffKeeperError } from "../base/error.ts";
+import { DirentType, type Entry, FolderReader } from "./folder_reader.ts";
+import { cannotRead, gap, InodeReader, type InodeReaderOptions } from "./inode_reader.ts";
+import { O_CLOEXEC, OPEN_FOLDER, openQuietly, type Place } from "./inode_reader.ts";
+import { AT_FDCWD, FileType, isGone } from "./inode_stat.ts";
+import { pseudoFsOfFd } from "./pseudo_fs.ts";
+import { type ScanItem, showPath } from "./scan_item.ts";
+
+/** Folders kept open at a time, far below the usual limit of 1,024 descriptors; deeper ones are reopened by `..`. */
+export const OPEN_FOLDERS_MAX = 128;
+
+const O_PATH = 0o10000000;
+const PARENT_NAME = cString("..");
+
+/** What a scan needs from its caller. */
+export interface ScanOptions extends InodeReaderOptions {
+  /** Whether a path (relative to the top of the scan) is to be left out. The top itself is never asked. */
+  excluded: (path: string, isFolder: boolean) => boolean;
+  /** Whether a folder is the state-dir, which is never recorded, under whatever path. */
+  isStateDir: (dev: number, ino: number) => boolean;
+}
+
+/** A folder on the way down. */
+interface Frame {
+  /** -1 while it is closed to save descriptors. */
+  fd: number;
+  readonly node: number;
+  readonly path: string;
+  readonly dev: number;
+  readonly ino: number;
+  listed: boolean;
+  /** Names of folders in it that are not done yet. */
+  readonly folders: string[];
+}
+
+/** Scans trees, one after the other. */
+export class Scanner {
+  readonly #options: ScanOptions;
+  readonly #inodes: InodeReader;
+  readonly #reader = new FolderReader();
+  readonly #frames: Frame[] = [];
+
+  constructor(options: ScanOptions) {
+    this.#options = options;
+    this.#inodes = new InodeReader(options);
+  }
+
+  /**
+   * Yields everything at and below `path`, an absolute path whose last name is not followed if it is a symlink.
+   * @throws {DiffKeeperError} `not_found` when nothing is there.
+   */
+  *scan(path: string): Generator<ScanItem, void, undefined> {
+    assert(this.#frames.length === 0, "a scanner walks one tree at a time");
+    try {
+      yield* this.#top(path);
+      while (this.#frames.length > 0) {
+        const frame = this.#frames[this.#frames.length - 1];
+        if (frame === undefined) break;
+        if (!frame.listed) yield* this.#list(frame);
+        const name = frame.folders.pop();
+        if (name === undefined) this.#leave(frame);
+        else yield* this.#emit(this.#folder(frame, name));
+      }
+    } finally {
+      for (const frame of this.#frames.splice(0)) this.#close(frame);
+    }
+  }
+
+  *#top(path: string): Generator<ScanItem, void, undefined> {
+    const name = cString(path);
+    const code = this.#inodes.stat.readAt(AT_FDCWD, name);
+    if (code !== 0) {
+      const message = `cannot read "${showPath(path)}": ${errnoText(code)}`;
+      throw new DiffKeeperError(isGone(code) ? "not_found" : "io", message, { cause: code });
+    }
+    const place = { fd: AT_FDCWD, node: 0, path: "", name, text: "" };
+    if (this.#inodes.stat.type === FileType.FOLDER) yield* this.#emit(this.#openFolder(place));
+    else yield* this.#emit(this.#inodes.leaf(place));
+  }
+
+  *#emit(item: ScanItem | undefined): Generator<ScanItem, void, undefined> {
+    if (item !== undefined) yield item;
+    if (this.#inodes.remarks.length > 0) yield* this.#inodes.remarks.splice(0);
+  }
+
+  /** Yields all that is not a folder in a folder just opened, and remembers the folders. */
+  *#list(frame: Frame): Generator<ScanItem, void, undefined> {
+    frame.listed = true;
+    const prefix = frame.path === "" ? "" : `${frame.path}/`;
+    while (true) {
+      const entries = this.#reader.fill(frame.fd);
+      if (entries === "end") break;
+      if (typeof entries === "number") {
+        yield gap(frame, `${cannotFolder(frame.path)}: ${errnoText(entries)}`);
+        break;
+      }
+      for (const entry of entries) {
+        const item = this.#entry(frame, entry, prefix + entry.name);
+        if (item !== undefined) yield item;
+        if (this.#inodes.remarks.length > 0) yield* this.#inodes.remarks.splice(0);
+      }
+    }
+    frame.folders.reverse();
+  }
+
+  #entry(frame: Frame, entry: Entry, path: string): ScanItem | undefined {
+    let isFolder = entry.type === DirentType.FOLDER;
+    const excluded = entry.type !== DirentType.UNKNOWN &&
+      this.#options.excluded(path, isFolder);
+    if (excluded) return undefined;
+    if (!isFolder) {
+      const code = this.#inodes.stat.readAt(frame.fd, entry.address);
+      if (isGone(code)) return undefined;
+      if (code !== 0) return gap({ node: 0, path }, cannotRead(path, code));
+      isFolder = this.#inodes.stat.type === FileType.FOLDER;
+      if (entry.type === DirentType.UNKNOWN && this.#options.excluded(path, isFolder)) {
+        return undefined;
+      }
+    }
+    if (isFolder) {
+      frame.folders.push(entry.name);
+      return undefined;
+    }
+    return this.#inodes.leaf({
+      fd: frame.fd,
+      node: frame.node,
+      path,
+      name: entry.address,
+      text: entry.name,
+    });
+  }
+
+  /** Enters a folder of `frame` by name. */
+  #folder(frame: Frame, name: string): ScanItem | undefined {
+    const path = frame.path === "" ? name : `${frame.path}/${name}`;
+    if (frame.fd < 0) {
+      return gap({ node: 0, path }, `${cannotFolder(path)}: it was moved meanwhile`);
+    }
+    const bytes = cString(name);
+    const code = this.#inodes.stat.readAt(frame.fd, bytes);
+    if (isGone(code)) return undefined;
+    if (code !== 0) return gap({ node: 0, path }, cannotRead(path, code));
+    if (this.#inodes.stat.type !== FileType.FOLDER) return undefined;
+    return this.#openFolder({ fd: frame.fd, node: frame.node, path, name: bytes, text: name });
+  }
+
+  /** Opens a folder whose state the inode reader has, pushes its frame, and describes it. */
+  #openFolder(place: Place): ScanItem | undefined {
+    const stat = this.#inodes.stat;
+    if (this.#options.isStateDir(stat.dev, stat.ino)) return undefined;
+    const node = this.#options.known.get(stat.dev, stat.ino);
+    if (node !== undefined) {
+      const text = `folder "${showPath(place.path)}" is there under another path too: ` +
+        "recorded once, under the first";
+      return { kind: "note", node, path: place.path, text };
+    }
+    const fd = openQuietly(place.fd, place.name, OPEN_FOLDER);
+    if (fd < 0) {
+      const code = errno();
+      if (isGone(code) || code === Errno.ELOOP) return undefined;
+      const item = this.#inodes.folder(place, -1);
+      const text = `${cannotFolder(place.path)}: ${errnoText(code)}`;
+      this.#inodes.remarks.push(gap({ node: item.node, path: place.path }, text));
+      return item;
+    }
+    const item = this.#inodes.folder(place, fd);
+    const { dev, ino } = item.attr;
+    this.#options.known.set(dev, ino, item.node);
+    this.#enter({ fd, node: item.node, path: place.path, dev, ino, listed: false, folders: [] });
+    return item;
+  }
+
+  #enter(frame: Frame): void {
+    const above = this.#frames[this.#frames.length - 1];
+    const pseudo = above?.dev === frame.dev ? undefined : pseudoFsOfFd(frame.fd);
+    if (pseudo !== undefined) {
+      this.#close(frame);
+      const shown = showPath(frame.path);
+      const text = `folder "${shown}" is a ${pseudo} file system: not entered`;
+      this.#inodes.remarks.push({ kind: "note", node: frame.node, path: frame.path, text });
+      return;
+    }
+    this.#frames.push(frame);
+    const outer = this.#frames[this.#frames.length - 1 - OPEN_FOLDERS_MAX];
+    if (outer !== undefined) this.#close(outer);
+  }
+
+  /** Goes back up; a parent that was closed to save descriptors is opened again through `..`, if it still is the same. */
+  #leave(frame: Frame): void {
+    this.#frames.pop();
+    const parent = this.#frames[this.#frames.length - 1];
+    if (parent !== undefined && parent.fd < 0 && frame.fd >= 0) {
+      const fd = libc.openat(frame.fd, PARENT_NAME, O_PATH | constants.O_DIRECTORY | O_CLOEXEC, 0);
+      const same = fd >= 0 && this.#inodes.stat.readFd(fd) === 0 &&
+        this.#inodes.stat.ino === parent.ino && this.#inodes.stat.dev === parent.dev;
+      if (same) parent.fd = fd;
+      else if (fd >= 0) libc.close(fd);
+    }
+    this.#close(frame);
+  }
+
+  #close(frame: Frame): void {
+    if (frame.fd >= 0) libc.close(frame.fd);
+    frame.fd = -1;
+  }
+}
+
+function cannotFolder(path: string): string {
+  return `cannot read folder "${showPath(path)}"`;
+}

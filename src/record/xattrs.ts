@@ -1,0 +1,63 @@
+/**
+ * Extended attributes of one inode: by descriptor for what is open, by path (through /proc/self/fd) for what must not be
+ * opened. Includes POSIX ACLs (system.posix_acl_*) and capabilities, which are attributes as well.
+ */
+import { cString, Errno, errno, libc, pinned } from "../../ffi/libc.ts";
+
+/** XATTR_LIST_MAX and XATTR_SIZE_MAX (linux/limits.h): no list and no value is longer. */
+const XATTR_BYTES_MAX = 65_536;
+
+/** One attribute. */
+export interface Xattr {
+  /** With its namespace, `user.x`; a binary string. */
+  name: string;
+  value: Uint8Array;
+}
+
+const NONE: readonly Xattr[] = [];
+
+/** Reads attributes through two buffers of 64 KiB. */
+export class XattrReader {
+  readonly #list = pinned(XATTR_BYTES_MAX);
+  readonly #value = pinned(XATTR_BYTES_MAX);
+
+  /** Attributes of an open file. Most files have none: that costs one call. Returns an error number on failure. */
+  readFd(fd: number): readonly Xattr[] | number {
+    const filled = Number(libc.flistxattr(fd, this.#list.address, XATTR_BYTES_MAX));
+    if (filled < 0) return failure(errno());
+    if (filled === 0) return NONE;
+    return this.#collect(filled, (name) => {
+      return Number(libc.fgetxattr(fd, name, this.#value.address, XATTR_BYTES_MAX));
+    });
+  }
+
+  /** Attributes of `name` in an open folder, itself if it is a symlink. Returns an error number on failure. */
+  readAt(folder: number, name: string): readonly Xattr[] | number {
+    const path = cString(`/proc/self/fd/${folder}/${name}`);
+    const filled = Number(libc.llistxattr(path, this.#list.address, XATTR_BYTES_MAX));
+    if (filled < 0) return failure(errno());
+    if (filled === 0) return NONE;
+    return this.#collect(filled, (xattr) => {
+      return Number(libc.lgetxattr(path, xattr, this.#value.address, XATTR_BYTES_MAX));
+    });
+  }
+
+  #collect(filled: number, get: (name: Uint8Array) => number): readonly Xattr[] | number {
+    const names = Buffer.from(this.#list.bytes.slice(0, filled).buffer).toString("latin1").split(
+      "\0",
+    );
+    const found: Xattr[] = [];
+    for (const name of names) {
+      if (name === "") continue;
+      const length = get(cString(name));
+      if (length >= 0) found.push({ name, value: this.#value.bytes.slice(0, length) });
+      else if (errno() !== Errno.ENODATA) return errno();
+    }
+    return found;
+  }
+}
+
+/** File systems without attributes, and inodes that are gone or hidden with /proc, have none. */
+function failure(code: number): readonly Xattr[] | number {
+  return code === Errno.EOPNOTSUPP || code === Errno.ENOENT ? NONE : code;
+}
