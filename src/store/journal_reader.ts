@@ -1,0 +1,150 @@
+/**
+ * Walks the event batches of a trace, baseline and journal, and holds them to docs/FORMAT.md: keys agree with their batches,
+ * seqs follow each other without a gap, times never decrease, and an ended recording has as many as its end row says.
+ * A batch costs one lookup; where reading begins is found by bisecting the times in the keys.
+ */
+import { assert } from "../base/assert.ts";
+import { EventCursor } from "../format/event_codec.ts";
+import { buildKey, journalRange, rangeOf } from "../format/keys.ts";
+import { INFO_END, type StoredCounts } from "./schema.ts";
+import { keyAfter, type Row, type TraceRows } from "./trace_rows.ts";
+
+/** A journal batch. The cursor stands before its first event. */
+export interface JournalBatch {
+  row: number;
+  /** Time of the first event. */
+  tNs: number;
+  /** Seq of the first event. */
+  seq: number;
+  cursor: EventCursor;
+}
+
+/** A baseline batch: the n-th, from 0 on. Its events have no seq. */
+export interface BaselineBatch {
+  row: number;
+  n: number;
+  cursor: EventCursor;
+}
+
+/** A key to read from, and the seq that the batch there must have. */
+interface Start {
+  from: Uint8Array;
+  seq: number;
+}
+
+const JOURNAL = rangeOf("journal");
+
+/** See the head of the file. */
+export class JournalReader {
+  readonly #rows: TraceRows;
+  /** Behind the newest batch that was read: following goes on there without a search. */
+  #tail: Start = { from: JOURNAL.from, seq: 1 };
+
+  constructor(rows: TraceRows) {
+    this.#rows = rows;
+  }
+
+  /** The baseline in order. @throws {DiffKeeperError} `data_corrupt` */
+  *baseline(): Generator<BaselineBatch> {
+    const { to } = rangeOf("baseline");
+    for (let n = 0;; n++) {
+      const row = this.#rows.first({ from: buildKey({ sort: "baseline", n }), to });
+      if (row === undefined) {
+        const stored = this.#stored("baseline");
+        if (stored !== undefined && stored !== n) throw this.#missing();
+        return;
+      }
+      if (this.#rows.key(row.key, "baseline").n !== n) throw this.#missing();
+      const cursor = this.#rows.check(() => new EventCursor(row.value));
+      if (cursor.firstSeq !== 0) throw this.#rows.corrupt("a baseline batch has a seq");
+      yield { row: row.id, n, cursor };
+    }
+  }
+
+  /** The journal from `fromSeq` on; see `TraceReader.journalBatches`. */
+  *journal(fromSeq: number): Generator<JournalBatch> {
+    assert(fromSeq >= 1, "a seq must be 1 or more");
+    let { from, seq } = this.#startOf(fromSeq);
+    let previousNs = 0;
+    let isRetry = false;
+    for (;;) {
+      const row = this.#rows.first({ from, to: JOURNAL.to });
+      if (row === undefined) {
+        const lastSeq = this.#stored("lastSeq");
+        if (lastSeq === undefined || lastSeq === seq - 1) return;
+        // The recording may have ended between the two lookups: then the rest is there now.
+        if (isRetry) throw this.#missing();
+        isRetry = true;
+        continue;
+      }
+      const batch = this.batch(row);
+      if (batch.seq !== seq || batch.tNs < previousNs) throw this.#missing();
+      seq += batch.cursor.count;
+      previousNs = batch.cursor.lastNs;
+      from = keyAfter(row.key);
+      if (seq > this.#tail.seq) this.#tail = { from, seq };
+      if (seq <= fromSeq) continue;
+      this.#rows.check(() => batch.cursor.skipTo(fromSeq));
+      yield batch;
+    }
+  }
+
+  /** The last batch of the journal; undefined: it has none. */
+  last(): JournalBatch | undefined {
+    const row = this.#rows.last(JOURNAL);
+    return row === undefined ? undefined : this.batch(row);
+  }
+
+  /** The batch in a row, its key checked against its header. @throws {DiffKeeperError} `data_corrupt` */
+  batch(row: Row): JournalBatch {
+    const { tNs, seq } = this.#rows.key(row.key, "journal");
+    const cursor = this.#rows.check(() => new EventCursor(row.value));
+    if (cursor.firstSeq !== seq || cursor.firstNs !== tNs || cursor.count === 0) {
+      throw this.#rows.corrupt("a batch does not agree with its key");
+    }
+    return { row: row.id, tNs, seq, cursor };
+  }
+
+  /** Where to begin so that `fromSeq` is in the first batch, or behind all that are there. */
+  #startOf(fromSeq: number): Start {
+    if (fromSeq === this.#tail.seq) return this.#tail;
+    const lastKey = this.#rows.lastKey(JOURNAL);
+    if (fromSeq === 1 || lastKey === undefined) return { from: JOURNAL.from, seq: 1 };
+    // The smallest time whose first batch begins behind fromSeq; times and seqs both only grow.
+    let low = 0;
+    let high = this.#rows.key(lastKey, "journal").tNs + 1;
+    while (low < high) {
+      const middle = low + Math.floor((high - low) / 2);
+      const found = this.#rows.firstKey(journalRange(middle));
+      const key = found === undefined ? undefined : this.#rows.key(found, "journal");
+      if (key === undefined || key.seq > fromSeq) high = middle;
+      // Not below the middle, whatever the key says: the search must end on a damaged trace too.
+      else low = Math.max(key.tNs, middle) + 1;
+    }
+    // Several batches may share a time, so the one before may still be behind fromSeq.
+    let to = journalRange(low).from;
+    for (;;) {
+      const before = this.#rows.lastKey({ from: JOURNAL.from, to });
+      if (before === undefined) return { from: JOURNAL.from, seq: 1 };
+      const { seq } = this.#rows.key(before, "journal");
+      if (seq <= fromSeq) return { from: before, seq };
+      to = before;
+    }
+  }
+
+  /** A count of the end row; undefined while there is none. */
+  #stored(name: keyof StoredCounts): number | undefined {
+    const end = this.#rows.info(INFO_END);
+    if (end === undefined) return undefined;
+    const stored = end["stored"];
+    const value = typeof stored === "object" && stored !== null && !Array.isArray(stored)
+      ? stored[name]
+      : undefined;
+    if (typeof value === "number") return value;
+    throw this.#rows.corrupt("its end row does not say how many rows there are");
+  }
+
+  #missing(): Error {
+    return this.#rows.corrupt("a batch of events is missing or out of order");
+  }
+}

@@ -1,0 +1,173 @@
+/**
+ * `recorder.lock`: at most one recorder per state-dir. The file is made with O_EXCL and says who holds it: process id, the
+ * process's start time (an id is used again, the pair is not), boot id and pid namespace. A lock of a process that is gone is
+ * a leftover and is taken over; one from another pid namespace cannot be judged and counts as held.
+ *
+ * States of a lock: free -> held (acquire) -> free (release, or the process ends).
+ */
+import {
+  closeSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from "node:fs";
+import { join } from "node:path";
+import { DiffKeeperError } from "../base/error.ts";
+import { LOCK_EMPTY_GRACE_MS } from "../base/limits.ts";
+import { LOCK_FILE } from "./schema.ts";
+import { storeError, thrownCode } from "./store_error.ts";
+
+const TAKEOVERS_MAX = 3;
+const FILE_MODE = 0o600;
+/** Fields after the name in /proc/PID/stat: state is the first, start time the 20th (proc(5)). */
+const STAT_STATE = 0;
+const STAT_START_TIME = 19;
+
+/** What a lock file says of the recorder: it runs, it is gone, that cannot be told, or there is no lock. */
+export type LockState = "held" | "stale" | "unknown" | "free";
+
+/** A lock that this process holds. */
+export class RecorderLock {
+  readonly #path: string;
+  readonly #text: string;
+
+  private constructor(path: string, text: string) {
+    this.#path = path;
+    this.#text = text;
+  }
+
+  /**
+   * Takes the lock of a state-dir that exists.
+   * @throws {DiffKeeperError} `in_use`; `not_writable`, `disk_full`, `io` if the file cannot be made.
+   */
+  static acquire(dir: string): RecorderLock {
+    const path = join(dir, LOCK_FILE);
+    const text = identityOf(process.pid);
+    for (let attempt = 0; attempt < TAKEOVERS_MAX; attempt++) {
+      if (createLock(path, text)) return new RecorderLock(path, text);
+      const found = readLock(path);
+      if (found === undefined) continue;
+      if (judge(found) !== "stale") throw inUse(dir, found.text);
+      removeStale(path, found.text);
+    }
+    throw inUse(dir, readLock(path)?.text ?? "");
+  }
+
+  /** Gives the lock back; a lock that somebody else has taken since stays. */
+  release(): void {
+    if (readLock(this.#path)?.text === this.#text) rmSync(this.#path, { force: true });
+  }
+}
+
+/** What the lock file of a state-dir says. */
+export function lockState(dir: string): LockState {
+  const found = readLock(join(dir, LOCK_FILE));
+  return found === undefined ? "free" : judge(found);
+}
+
+/** @throws {DiffKeeperError} `in_use`: a recorder holds the state-dir, or one that cannot be judged may. */
+export function refuseHeld(dir: string): void {
+  const found = readLock(join(dir, LOCK_FILE));
+  if (found !== undefined && judge(found) !== "stale") throw inUse(dir, found.text);
+}
+
+interface FoundLock {
+  text: string;
+  ageMs: number;
+}
+
+function createLock(path: string, text: string): boolean {
+  try {
+    const fd = openSync(path, "wx", FILE_MODE);
+    try {
+      writeSync(fd, text);
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    return true;
+  } catch (thrown) {
+    if (thrownCode(thrown) === "EEXIST") return false;
+    throw storeError(thrown, `cannot lock "${path}"`, path);
+  }
+}
+
+function readLock(path: string): FoundLock | undefined {
+  try {
+    const ageMs = Date.now() - statSync(path).mtimeMs;
+    return { text: readFileSync(path, "latin1"), ageMs };
+  } catch (thrown) {
+    if (["ENOENT", "ENOTDIR"].includes(thrownCode(thrown))) return undefined;
+    // A lock that we may not read is held by somebody with more rights.
+    if (["EACCES", "EPERM"].includes(thrownCode(thrown))) return { text: "", ageMs: 0 };
+    throw storeError(thrown, `cannot read lock "${path}"`, path);
+  }
+}
+
+function judge(found: FoundLock): LockState {
+  const [pid, startTime, bootId, pidNamespace] = found.text.trim().split(" ");
+  if (pid === undefined || pidNamespace === undefined) {
+    return found.ageMs < LOCK_EMPTY_GRACE_MS ? "unknown" : "stale";
+  }
+  if (bootId !== readOr("/proc/sys/kernel/random/boot_id", "unknown")) return "stale";
+  if (pidNamespace !== ownPidNamespace()) return "unknown";
+  return startTimeOf(Number(pid)) === startTime ? "held" : "stale";
+}
+
+/** Moves the stale lock aside, then deletes it if it is still the one that was judged; else puts it back. */
+function removeStale(path: string, text: string): void {
+  const aside = `${path}.${process.pid}`;
+  try {
+    renameSync(path, aside);
+    if (readLock(aside)?.text === text) rmSync(aside, { force: true });
+    else renameSync(aside, path);
+  } catch (thrown) {
+    if (thrownCode(thrown) === "ENOENT") return;
+    throw storeError(thrown, `cannot remove the leftover lock "${path}"`, path);
+  }
+}
+
+function identityOf(pid: number): string {
+  const boot = readOr("/proc/sys/kernel/random/boot_id", "unknown");
+  return `${pid} ${startTimeOf(pid) ?? "0"} ${boot} ${ownPidNamespace()}\n`;
+}
+
+/** Start time of a process in clock ticks since boot; undefined: it is gone, or a zombie. */
+function startTimeOf(pid: number): string | undefined {
+  const stat = readOr(`/proc/${pid}/stat`, "");
+  // The name stands in parentheses and may hold spaces and parentheses itself.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const state = fields[STAT_STATE];
+  if (stat === "" || state === "Z" || state === "X") return undefined;
+  return fields[STAT_START_TIME];
+}
+
+function ownPidNamespace(): string {
+  try {
+    return readlinkSync("/proc/self/ns/pid");
+  } catch {
+    return "unknown";
+  }
+}
+
+function readOr(path: string, fallback: string): string {
+  try {
+    return readFileSync(path, "latin1").trim();
+  } catch {
+    return fallback;
+  }
+}
+
+function inUse(dir: string, text: string): DiffKeeperError {
+  const pid = /^\d+/.exec(text)?.[0];
+  const who = pid === undefined ? "another recorder" : `the recorder with process id ${pid}`;
+  return new DiffKeeperError("in_use", `cannot record into "${dir}": ${who} is using it`, {
+    hint: `wait for it, choose another --state-dir, or remove "${join(dir, LOCK_FILE)}" if no ` +
+      "recorder runs there",
+  });
+}

@@ -1,0 +1,94 @@
+/**
+ * Turns failures of SQLite and of the file system into DiffKeeperErrors: one table from SQLite's code to ours, one from errno.
+ * Every message says what was tried first; the original error is the cause.
+ */
+import { statfsSync } from "node:fs";
+import { dirname } from "node:path";
+import { DiffKeeperError, type ErrorCode } from "../base/error.ts";
+import { DISK_FREE_BYTES_MIN } from "../base/limits.ts";
+
+const SPACE_HINT = "free some space, or choose another --state-dir";
+const COPY_HINT = "copy the trace again from where it was recorded, all files of its folder";
+
+const HINTS: Partial<Record<ErrorCode, string>> = {
+  disk_full: SPACE_HINT,
+  not_writable: "choose another --state-dir, or change its permissions",
+  data_corrupt: COPY_HINT,
+  truncated: COPY_HINT,
+  in_use: "wait until the other program has finished, or end it",
+};
+
+/** SQLite's result codes by the beginning of their name (https://sqlite.org/rescode.html). First match wins. */
+const SQLITE_CODES: readonly (readonly [string, ErrorCode])[] = [
+  ["SQLITE_FULL", "disk_full"],
+  ["SQLITE_CORRUPT", "data_corrupt"],
+  ["SQLITE_NOTADB", "data_corrupt"],
+  ["SQLITE_MISMATCH", "data_corrupt"],
+  ["SQLITE_IOERR_SHORT_READ", "truncated"],
+  ["SQLITE_READONLY", "not_writable"],
+  ["SQLITE_PERM", "not_writable"],
+  ["SQLITE_BUSY", "in_use"],
+  ["SQLITE_LOCKED", "in_use"],
+];
+
+const ERRNO_CODES: Readonly<Record<string, ErrorCode>> = {
+  ENOSPC: "disk_full",
+  EDQUOT: "disk_full",
+  EROFS: "not_writable",
+  EACCES: "not_writable",
+  EPERM: "not_writable",
+  ENOENT: "not_found",
+  ENOTDIR: "exists",
+  EEXIST: "exists",
+};
+
+/**
+ * The error for something that SQLite or node:fs threw.
+ * @param action what was tried, as the beginning of a sentence: `cannot write trace "x"`.
+ * @param path the file or folder concerned; asked for free space where SQLite only says "I/O error".
+ */
+export function storeError(thrown: unknown, action: string, path: string): DiffKeeperError {
+  if (thrown instanceof DiffKeeperError) return thrown;
+  const code = codeOf(thrown, path);
+  const hint = HINTS[code];
+  return new DiffKeeperError(code, `${action}: ${reasonOf(thrown, code)}`, {
+    ...(hint === undefined ? {} : { hint }),
+    cause: thrown,
+  });
+}
+
+/** The `code` property of a thrown value: "ENOSPC", "SQLITE_FULL"; empty if it has none. */
+export function thrownCode(thrown: unknown): string {
+  if (typeof thrown !== "object" || thrown === null || !("code" in thrown)) return "";
+  return typeof thrown.code === "string" ? thrown.code : "";
+}
+
+function codeOf(thrown: unknown, path: string): ErrorCode {
+  const name = thrownCode(thrown);
+  const errno = ERRNO_CODES[name];
+  if (errno !== undefined) return errno;
+  for (const [prefix, code] of SQLITE_CODES) {
+    if (name.startsWith(prefix)) return code;
+  }
+  // SQLite says only "I/O error" when it cannot extend -shm or sync on a full disk.
+  if (name.startsWith("SQLITE_IOERR") && freeBytes(path) < DISK_FREE_BYTES_MIN) return "disk_full";
+  return "io";
+}
+
+function reasonOf(thrown: unknown, code: ErrorCode): string {
+  if (code === "disk_full") return "no space left on the disk";
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}
+
+/** Bytes a process without privilege can still write; Infinity if that cannot be asked. */
+function freeBytes(path: string): number {
+  for (const at of [path, dirname(path)]) {
+    try {
+      const stat = statfsSync(at);
+      return stat.bavail * stat.bsize;
+    } catch {
+      continue;
+    }
+  }
+  return Infinity;
+}

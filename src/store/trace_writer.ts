@@ -1,0 +1,351 @@
+/**
+ * Writes a trace (docs/FORMAT.md) while it is recorded: one SQLite database in WAL mode, one transaction per flush. Row ids are
+ * given here, before insertion, because batches point to data rows and versions point to batches; an id is never given twice,
+ * not even after a rollback.
+ *
+ * States: idle -> transaction (begin) -> idle (commit, rollback)* -> closed (finish, abort). After a failed put or commit
+ * the caller must roll back; what was committed before stays. Nothing is synced until `syncNow` or `finish`: kill -9 loses
+ * nothing that was committed, a power cut what came after the last sync.
+ */
+import { Database, type SQLQueryBindings, type Statement } from "bun:sqlite";
+import { closeSync, fdatasyncSync, fsyncSync, openSync, statSync } from "node:fs";
+import { assert } from "../base/assert.ts";
+import { DiffKeeperError } from "../base/error.ts";
+import { CONTENT_CHUNK_BYTES_MAX, TRACE_BUSY_MS, TRACE_PAGE_BYTES } from "../base/limits.ts";
+import { ENVELOPE_BYTES, seal, ValueKind, wrap } from "../format/envelope.ts";
+import { BATCH_HEADER_BYTES } from "../format/event_layout.ts";
+import { buildKey, type TraceKey } from "../format/keys.ts";
+import type { RecorderLock } from "./recorder_lock.ts";
+import {
+  APPLICATION_ID,
+  INFO_END,
+  INFO_RECORDING,
+  type JsonObject,
+  SCHEMA_SQL,
+  type StoredCounts,
+  TRACE_VERSION,
+  WAL_SUFFIX,
+} from "./schema.ts";
+import { makeStateDir, type StateDirOptions } from "./state_dir.ts";
+import { storeError } from "./store_error.ts";
+
+/** How `TraceWriter.create` makes a trace. */
+export interface TraceWriterOptions extends StateDirOptions {
+  /** How long to wait for a lock that a reader holds, in milliseconds. */
+  busyMs?: number;
+}
+
+/** A batch for `putBatch`. */
+export interface BatchRow {
+  /** Id from `reserveRow`; without it the next one. */
+  row?: number;
+  /** Time of the first event, `EventBatchEncoder.firstNs`. */
+  tNs: number;
+  /** Seq of the first event: one more than the last of the batch before. */
+  seq: number;
+  /** The sealed value, as `EventBatchEncoder.finish` gives it. */
+  value: Uint8Array;
+}
+
+const utf8 = new TextEncoder();
+type Id = { id: number };
+
+/** See the head of the file. */
+export class TraceWriter {
+  /** The state-dir, absolute. */
+  readonly dir: string;
+  readonly #path: string;
+  readonly #db: Database;
+  readonly #lock: RecorderLock;
+  readonly #insert: Statement<unknown, SQLQueryBindings[]>;
+  readonly #replace: Statement<unknown, SQLQueryBindings[]>;
+  readonly #idOf: Statement<Id, SQLQueryBindings[]>;
+  #state: "idle" | "transaction" | "closed" = "idle";
+  #nextRow = 1;
+  #counts: StoredCounts = emptyCounts();
+  #committed: StoredCounts = emptyCounts();
+  #scratch = new Uint8Array(ENVELOPE_BYTES + CONTENT_CHUNK_BYTES_MAX);
+  #walFd: number | undefined;
+
+  private constructor(state: { dir: string; path: string; db: Database; lock: RecorderLock }) {
+    this.dir = state.dir;
+    this.#path = state.path;
+    this.#db = state.db;
+    this.#lock = state.lock;
+    this.#insert = this.#db.prepare("INSERT INTO kv (id, key, value) VALUES (?1, ?2, ?3)");
+    this.#replace = this.#db.prepare(
+      "INSERT INTO kv (id, key, value) VALUES (?1, ?2, ?3) " +
+        "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+    );
+    this.#idOf = this.#db.prepare("SELECT id FROM kv WHERE key = ?1");
+  }
+
+  /**
+   * Makes the state-dir and an empty trace in it, and takes the recorder's lock.
+   * @throws {DiffKeeperError} `exists`, `in_use`, `not_writable`, `disk_full`, `io`.
+   */
+  static create(dir: string, options: TraceWriterOptions = {}): TraceWriter {
+    const { path, databasePath, lock } = makeStateDir(dir, options);
+    let db: Database | undefined;
+    try {
+      db = new Database(databasePath, { create: true, readwrite: true });
+      prepareDatabase(db, options.busyMs ?? TRACE_BUSY_MS);
+      return new TraceWriter({ dir: path, path: databasePath, db, lock });
+    } catch (thrown) {
+      db?.close();
+      lock.release();
+      throw storeError(thrown, `cannot make a trace in "${path}"`, path);
+    }
+  }
+
+  /** Seq of the last event that was put. */
+  get lastSeq(): number {
+    return this.#counts.lastSeq;
+  }
+
+  /** Bytes of the write-ahead log on disk. */
+  get walBytes(): number {
+    return statSync(this.#path + WAL_SUFFIX, { throwIfNoEntry: false })?.size ?? 0;
+  }
+
+  /** An id for a row that will be put later. */
+  reserveRow(): number {
+    return this.#nextRow++;
+  }
+
+  /** Begins the transaction of one flush. */
+  begin(): void {
+    assert(this.#state === "idle", "a transaction must begin on an idle writer");
+    this.#try("begin a flush of", () => this.#db.run("BEGIN IMMEDIATE"));
+    this.#state = "transaction";
+  }
+
+  /** Commits it: from here on readers see it and kill -9 cannot take it. */
+  commit(): void {
+    assert(this.#state === "transaction", "a commit must end a transaction");
+    this.#try("write", () => this.#db.run("COMMIT"));
+    this.#state = "idle";
+    this.#committed = { ...this.#counts };
+  }
+
+  /** Forgets everything since `begin`; the ids given stay given. Never throws for a full disk. */
+  rollback(): void {
+    assert(this.#state === "transaction", "a rollback must end a transaction");
+    // SQLite may have rolled back by itself when the disk was full.
+    if (this.#db.inTransaction) this.#try("roll back", () => this.#db.run("ROLLBACK"));
+    this.#state = "idle";
+    this.#counts = { ...this.#committed };
+  }
+
+  /** Puts `i:recording`. Must be the first row of a trace. */
+  putRecording(info: JsonObject): number {
+    return this.#putJson({ sort: "info", name: INFO_RECORDING }, info);
+  }
+
+  /** Puts or replaces `i:{name}`. */
+  putInfo(name: string, info: JsonObject): number {
+    assert(name !== INFO_END, "the end row must be put by finish");
+    return this.#putJson({ sort: "info", name }, info);
+  }
+
+  /** Puts or replaces a process. */
+  putProcess(key: { startNs: number; pid: number }, info: JsonObject): number {
+    const processKey = { sort: "process", ...key } as const;
+    if (this.#rowOf(processKey) === undefined) this.#counts.processes++;
+    return this.#putJson(processKey, info);
+  }
+
+  /** Puts the n-th baseline batch, counted from 0; the value as `EventBatchEncoder.finish(0)` gives it. */
+  putBaseline(n: number, value: Uint8Array): number {
+    assert(n === this.#counts.baseline, "baseline batches must be put in order");
+    this.#counts.baseline++;
+    return this.#put({ sort: "baseline", n }, value, this.reserveRow());
+  }
+
+  /** Puts a journal batch. */
+  putBatch(batch: BatchRow): number {
+    const { value, seq } = batch;
+    const count = countOf(value);
+    assert(seq === this.#counts.lastSeq + 1, "batches must follow each other without a gap");
+    assert(count > 0, "a batch must have an event");
+    const row = batch.row ?? this.reserveRow();
+    this.#put({ sort: "journal", tNs: batch.tNs, seq }, value, row);
+    this.#counts.lastSeq = seq + count - 1;
+    this.#counts.journal++;
+    return row;
+  }
+
+  /** Puts payload, the pieces back to back. The first piece has offset 0 in the row. */
+  putData(pieces: readonly Uint8Array[], row: number = this.reserveRow()): number {
+    let length = ENVELOPE_BYTES;
+    for (const piece of pieces) length += piece.length;
+    if (this.#scratch.length < length) this.#scratch = new Uint8Array(length * 2);
+    let at = ENVELOPE_BYTES;
+    for (const piece of pieces) {
+      this.#scratch.set(piece, at);
+      at += piece.length;
+    }
+    assert(at === length, "the pieces of a data row must fill it");
+    const value = this.#scratch.subarray(0, length);
+    seal(value, ValueKind.DATA);
+    this.#counts.data++;
+    return this.#put({ sort: "data", n: row }, value, row);
+  }
+
+  /** Puts a content chunk unless it is there. @returns its row id, new or old. */
+  putContent(sha256: string, bytes: Uint8Array): number {
+    assert(bytes.length <= CONTENT_CHUNK_BYTES_MAX, "a content chunk must not exceed its limit");
+    const found = this.contentRow(sha256);
+    if (found !== undefined) return found;
+    this.#counts.contents++;
+    return this.#put({ sort: "content", sha256 }, wrap(ValueKind.DATA, bytes), this.reserveRow());
+  }
+
+  /** The row id of a content chunk that is stored. */
+  contentRow(sha256: string): number | undefined {
+    return this.#rowOf({ sort: "content", sha256 });
+  }
+
+  /** Puts the versions of one path in one batch; the value as `encodeVersions` gives it. */
+  putVersions(key: { path: string; tNs: number }, value: Uint8Array): number {
+    this.#counts.versions++;
+    return this.#put({ sort: "version", ...key }, value, this.reserveRow());
+  }
+
+  /** Makes everything committed so far survive a power cut (fdatasync of the write-ahead log). */
+  syncNow(): void {
+    assert(this.#state !== "closed", "a closed writer must not be synced");
+    this.#try("sync", () => {
+      if (this.#walFd === undefined) {
+        this.#walFd = openSync(this.#path + WAL_SUFFIX, "r");
+        syncPath(this.#path);
+        syncPath(this.dir);
+      }
+      fdatasyncSync(this.#walFd);
+    });
+  }
+
+  /**
+   * Ends the trace in order: writes `i:end` (with `stored`, the count of rows), moves everything into trace.db, closes it and
+   * gives the lock back. Where only the move fails (disk full, a reader in between) the trace stays complete in its log.
+   * @throws {DiffKeeperError} the end row could not be written; the trace is closed and counts as cut.
+   */
+  finish(end: JsonObject): void {
+    assert(this.#state === "idle", "a writer must finish between transactions");
+    try {
+      this.begin();
+      this.#putJson({ sort: "info", name: INFO_END }, { ...end, stored: { ...this.#counts } });
+      this.commit();
+      this.#leaveWal();
+    } finally {
+      this.#close();
+    }
+  }
+
+  /** Closes without an end row: the trace counts as cut. For failures; never throws for a full disk. */
+  abort(): void {
+    if (this.#state !== "closed") this.#close();
+  }
+
+  #rowOf(key: TraceKey): number | undefined {
+    assert(this.#state !== "closed", "a closed writer must not be asked");
+    return this.#try("look up a row of", () => this.#idOf.get(buildKey(key)))?.id;
+  }
+
+  #putJson(key: TraceKey, object: JsonObject): number {
+    assert(this.#state === "transaction", "a row must be put in a transaction");
+    const value = wrap(ValueKind.JSON, utf8.encode(JSON.stringify(object)));
+    const row = this.reserveRow();
+    this.#try("write", () => this.#replace.run(row, buildKey(key), value));
+    return row;
+  }
+
+  #put(key: TraceKey, value: Uint8Array, row: number): number {
+    assert(this.#state === "transaction", "a row must be put in a transaction");
+    assert(row > 0 && row < this.#nextRow, "a row id must come from reserveRow");
+    this.#try("write", () => this.#insert.run(row, buildKey(key), value));
+    return row;
+  }
+
+  /** Best effort: a trace in its log is complete too. */
+  #leaveWal(): void {
+    try {
+      this.#db.run("PRAGMA busy_timeout = 0");
+      this.#db.run("PRAGMA wal_checkpoint(TRUNCATE)");
+      this.#db.run("PRAGMA journal_mode = DELETE");
+    } catch (thrown) {
+      const { code } = storeError(thrown, "cannot move the log into the trace", this.#path);
+      if (code !== "in_use" && code !== "disk_full" && code !== "io") throw thrown;
+    }
+  }
+
+  #close(): void {
+    if (this.#state === "transaction" && this.#db.inTransaction) this.rollback();
+    this.#state = "closed";
+    if (this.#walFd !== undefined) closeSync(this.#walFd);
+    this.#insert.finalize();
+    this.#replace.finalize();
+    this.#idOf.finalize();
+    this.#db.close();
+    this.#lock.release();
+  }
+
+  #try<T>(action: string, run: () => T): T {
+    try {
+      return run();
+    } catch (thrown) {
+      throw storeError(thrown, `cannot ${action} trace "${this.dir}"`, this.#path);
+    }
+  }
+}
+
+/** Header fields are set in rollback mode, so that trace.db alone says what it is and which version. */
+function prepareDatabase(db: Database, busyMs: number): void {
+  db.run(`PRAGMA page_size = ${TRACE_PAGE_BYTES}`);
+  db.run("PRAGMA synchronous = OFF");
+  db.run("PRAGMA journal_mode = MEMORY");
+  db.run("BEGIN");
+  db.run(`PRAGMA application_id = ${APPLICATION_ID}`);
+  db.run(`PRAGMA user_version = ${TRACE_VERSION}`);
+  db.run(SCHEMA_SQL);
+  db.run("COMMIT");
+  const mode = db.query<{ journal_mode: string }, []>("PRAGMA journal_mode = WAL").get();
+  if (mode?.journal_mode !== "wal") {
+    throw new DiffKeeperError("io", "cannot make a trace: its file system cannot share memory", {
+      hint: "choose another --state-dir, on a local disk",
+    });
+  }
+  db.run("PRAGMA synchronous = NORMAL");
+  db.run("PRAGMA wal_autocheckpoint = 0");
+  db.run("PRAGMA cache_spill = OFF");
+  db.run(`PRAGMA busy_timeout = ${busyMs}`);
+  // The log is made at the first access: now, so that readers and `syncNow` find it.
+  db.run("SELECT count(*) FROM sqlite_schema");
+}
+
+/** fsync of a file or folder that was made without. */
+function syncPath(path: string): void {
+  const fd = openSync(path, "r");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function countOf(value: Uint8Array): number {
+  assert(value.length >= ENVELOPE_BYTES + BATCH_HEADER_BYTES, "a batch must have its header");
+  return new DataView(value.buffer, value.byteOffset).getUint32(ENVELOPE_BYTES, true);
+}
+
+function emptyCounts(): StoredCounts {
+  return {
+    lastSeq: 0,
+    baseline: 0,
+    journal: 0,
+    data: 0,
+    versions: 0,
+    processes: 0,
+    contents: 0,
+  };
+}
