@@ -23,6 +23,16 @@ export const BASELINE_BYTES_MAX = 8 * 1024 ** 3;
 /** How long the scan runs before it lets timers and signals of the process have their turn. */
 const TURN_MS = 50;
 
+/** Content bytes of one transaction: enough that its cost does not count, little enough for memory. */
+const TRANSACTION_BYTES = 1 << 24;
+
+/** The trace that is written: src/store/trace_writer.ts, between transactions. */
+export interface BaselineTrace extends BaselineRows, ContentRows {
+  begin(): void;
+  commit(): void;
+  rollback(): void;
+}
+
 /** How far a baseline is. */
 export interface BaselineProgress {
   files: number;
@@ -36,7 +46,7 @@ export interface BaselineProgress {
 export interface BaselineOptions {
   watch: WatchSet;
   tree: Tree;
-  rows: BaselineRows & ContentRows;
+  trace: BaselineTrace;
   /** Default `BASELINE_BYTES_MAX`. */
   bytesMax?: number;
   /** Called at most every PROGRESS_INTERVAL_MS. */
@@ -80,13 +90,14 @@ class Baseline {
   readonly #summary: BaselineSummary;
   #totalFiles = 0;
   #totalBytes = 0;
+  #uncommittedBytes = 0;
   #turnAt = 0;
   #progressAt = 0;
 
   constructor(options: BaselineOptions) {
     this.#options = options;
     this.#bytesMax = options.bytesMax ?? BASELINE_BYTES_MAX;
-    this.#events = new BaselineEvents(options.rows, options.tree);
+    this.#events = new BaselineEvents(options.trace, options.tree);
     this.#summary = {
       folders: 0,
       files: 0,
@@ -100,8 +111,21 @@ class Baseline {
   }
 
   async take(): Promise<BaselineSummary> {
+    const { trace } = this.#options;
     await this.#measure();
-    const sink = new ChunkStore(this.#options.rows, (bytes) => this.#countBytes(bytes));
+    trace.begin();
+    try {
+      await this.#copy();
+    } catch (thrown) {
+      trace.rollback();
+      throw thrown;
+    }
+    trace.commit();
+    return this.#summary;
+  }
+
+  async #copy(): Promise<void> {
+    const sink = new ChunkStore(this.#options.trace, (bytes) => this.#countBytes(bytes));
     let node = this.#options.tree.nextId;
     const known = new InodeMap<number>();
     for (const root of this.#options.watch.roots) {
@@ -118,7 +142,6 @@ class Baseline {
     }
     this.#events.finish();
     this.#summary.rows = this.#events.nextRow;
-    return this.#summary;
   }
 
   /** Adds up what there is to read, and refuses before anything is copied. */
@@ -171,6 +194,11 @@ class Baseline {
   #countBytes(bytes: number): void {
     this.#summary.bytes += bytes;
     if (this.#summary.bytes > this.#bytesMax) throw this.#tooMuch(this.#summary.bytes, "");
+    this.#uncommittedBytes += bytes;
+    if (this.#uncommittedBytes < TRANSACTION_BYTES) return;
+    this.#options.trace.commit();
+    this.#options.trace.begin();
+    this.#uncommittedBytes = 0;
   }
 
   #tooMuch(bytes: number, largest: string): DiffKeeperError {

@@ -38,7 +38,7 @@ const { Tree } = await import(dir + "/../resolve/tree.ts");
 if (process.getuid() === 0) { process.setgroups([]); process.setgid(65534); process.setuid(65534); }
 const rows = new TestingRows();
 const watch = new WatchSet({ folders: [top + "/w"], cwd: top, stateDir: top + "/state" });
-const summary = await takeBaseline({ watch, tree: new Tree(), rows });
+const summary = await takeBaseline({ watch, tree: new Tree(), trace: rows });
 const folded = new Folded(rows);
 const gaps = folded.texts(18);
 console.log(JSON.stringify({ paths: folded.paths(), gaps, unread: folded.event("secret").flags, summary }));
@@ -55,7 +55,7 @@ async function take(more: Partial<BaselineOptions> = {}): Promise<Taken> {
   const rows = new TestingRows();
   const tree = new Tree();
   const watch = new WatchSet({ folders: [dir], cwd: top, stateDir: join(top, "state") });
-  const summary = await takeBaseline({ watch, tree, rows, ...more });
+  const summary = await takeBaseline({ watch, tree, trace: rows, ...more });
   return { folded: new Folded(rows), summary, tree, rows };
 }
 
@@ -223,7 +223,7 @@ test("more data than the limit: refused with figures before anything is copied",
   fs.writeFileSync(join(dir, "small"), "s");
   const rows = new TestingRows();
   const watch = new WatchSet({ folders: [dir], cwd: top, stateDir: join(top, "state") });
-  const failed = takeBaseline({ watch, tree: new Tree(), rows, bytesMax: 1_000_000 });
+  const failed = takeBaseline({ watch, tree: new Tree(), trace: rows, bytesMax: 1_000_000 });
   await expect(failed).rejects.toMatchObject({
     code: "limit_exceeded",
     message: "cannot copy the watched folders: they hold 3.0MB of data, the limit is 1.0MB",

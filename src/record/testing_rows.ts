@@ -7,21 +7,37 @@ import { EventCursor } from "../format/event_codec.ts";
 import { Op, type TraceEvent } from "../format/trace_event.ts";
 import type { Node } from "../resolve/node.ts";
 import { Tree } from "../resolve/tree.ts";
-import type { BaselineRows } from "./baseline_events.ts";
-import type { ContentRows } from "./chunk_store.ts";
+import type { BaselineTrace } from "./baseline.ts";
 
 /** Keeps rows as the trace writer does, equal content once. */
-export class TestingRows implements BaselineRows, ContentRows {
+export class TestingRows implements BaselineTrace {
   readonly batches: Uint8Array[] = [];
   readonly contents: Uint8Array[] = [];
+  #open = false;
   readonly #rowOf = new Map<string, number>();
 
+  begin(): void {
+    if (this.#open) throw new Error("a transaction is open");
+    this.#open = true;
+  }
+
+  commit(): void {
+    if (!this.#open) throw new Error("no transaction is open");
+    this.#open = false;
+  }
+
+  rollback(): void {
+    this.commit();
+  }
+
   putBaseline(n: number, value: Uint8Array): void {
+    if (!this.#open) throw new Error("no transaction is open");
     if (n !== this.batches.length) throw new Error("baseline rows must be numbered in order");
     this.batches.push(value.slice());
   }
 
   putContent(sha256: string, bytes: Uint8Array): number {
+    if (!this.#open) throw new Error("no transaction is open");
     const known = this.#rowOf.get(sha256);
     if (known !== undefined) return known;
     if (createHash("sha256").update(bytes).digest("hex") !== sha256) throw new Error("bad digest");
