@@ -94,15 +94,20 @@ while (encoder.bytes < JOURNAL_BATCH_BYTES_MAX) encoder.appendWrite(head);
 const value = encoder.finish(1).slice();
 const inBatch = new EventCursor(value).count;
 measure("EventCursor, open a batch", 1, () => new EventCursor(value));
-measure("EventCursor, next + 4 getters", inBatch, () => {
-  const cursor = new EventCursor(value);
+const WALKS = 50;
+measure("EventCursor, next + 4 getters", inBatch * WALKS, () => {
   let sum = 0;
-  while (cursor.next()) sum += cursor.node + cursor.offset + cursor.length + cursor.payloadOffset;
+  for (let walk = 0; walk < WALKS; walk++) {
+    const cursor = new EventCursor(value);
+    while (cursor.next()) sum += cursor.node + cursor.offset + cursor.length + cursor.payloadOffset;
+  }
   if (sum < 0) throw new Error("impossible");
 });
-measure("EventCursor, event()", inBatch, () => {
-  const cursor = new EventCursor(value);
+measure("EventCursor, event()", inBatch * WALKS, () => {
   let sum = 0;
-  while (cursor.next()) sum += cursor.event().node;
+  for (let walk = 0; walk < WALKS; walk++) {
+    const cursor = new EventCursor(value);
+    while (cursor.next()) sum += cursor.event().node;
+  }
   if (sum < 0) throw new Error("impossible");
 });

@@ -5,13 +5,11 @@
  *
  * States: before the first event -> on an event (next)* -> after the last. Getters are only meaningful on an event.
  */
-import { Buffer } from "node:buffer";
 import { assert } from "../base/assert.ts";
-import { unwrap, ValueKind } from "./envelope.ts";
-import { checkFields, corruptField, readFields } from "./event_fields.ts";
+import { EventBatch } from "./event_batch.ts";
+import { corruptField, readFields } from "./event_fields.ts";
 import {
   BATCH_HEADER_BYTES,
-  COMM_BYTES,
   EVENT_FIXED_BYTES,
   EXTENT_BYTES,
   hasLength,
@@ -25,7 +23,6 @@ import {
 } from "./event_layout.ts";
 import { EventFlag, type Extent, Op, type OpCode, type TraceEvent } from "./trace_event.ts";
 
-const NSEC_MAX = 999_999_999;
 const LAYOUT_FLAGS = EventFlag.EXTENTS | EventFlag.TLVS;
 
 /** See the head of the file. */
@@ -38,11 +35,8 @@ export class EventCursor {
   readonly lastNs: number;
   /** The payload of the row: what stands after the envelope. */
   readonly bytes: Uint8Array;
+  readonly #batch: EventBatch;
   readonly #words: Uint32Array;
-  readonly #view: DataView;
-  readonly #end: number;
-  readonly #commCount: number;
-  readonly #comms: string[] = [];
   /** Bytes from the end of the envelope; before the first event: end of the header. */
   #at = BATCH_HEADER_BYTES;
   #word = 0;
@@ -55,43 +49,29 @@ export class EventCursor {
    * @throws {DiffKeeperError} `data_corrupt`
    */
   constructor(value: Uint8Array) {
-    const aligned = value.byteOffset % 8 === 0 ? value : value.slice();
-    const bytes = unwrap(aligned, ValueKind.EVENTS);
-    if (bytes.length < BATCH_HEADER_BYTES) throw corruptField("its header is cut");
-    if (bytes.length % 8 !== 0) throw corruptField("its size is not a multiple of 8");
-    this.bytes = bytes;
-    this.#words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 2);
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-    this.count = this.#u32(0);
-    this.#commCount = this.#u32(2);
-    this.firstSeq = this.#u64(4);
-    this.firstNs = this.#u64(6);
-    this.lastNs = this.#u64(8);
-    this.#end = BATCH_HEADER_BYTES + this.#u32(1);
-    this.#previousNs = this.firstNs;
-    if (this.#end + this.#commCount * COMM_BYTES !== bytes.length) {
-      throw corruptField("its parts do not fill it");
-    }
-    if (this.count * EVENT_FIXED_BYTES > this.#end - BATCH_HEADER_BYTES) {
-      throw corruptField("its count of events is too large");
-    }
-    if (!Number.isSafeInteger(this.firstSeq + this.count) || this.firstNs > this.lastNs) {
-      throw corruptField("its first seq or its times cannot be");
-    }
+    const batch = new EventBatch(value);
+    this.#batch = batch;
+    this.#words = batch.words;
+    this.bytes = batch.bytes;
+    this.count = batch.count;
+    this.firstSeq = batch.firstSeq;
+    this.firstNs = batch.firstNs;
+    this.lastNs = batch.lastNs;
+    this.#previousNs = batch.firstNs;
   }
 
   /** Moves to the next event; false after the last. @throws {DiffKeeperError} `data_corrupt` */
   next(): boolean {
     const at = this.#at + this.#size;
     if (this.#index + 1 >= this.count) {
-      if (at !== this.#end) throw corruptField("there are bytes after its last event");
+      if (at !== this.#batch.end) throw corruptField("there are bytes after its last event");
       if (this.#previousNs !== this.lastNs) throw corruptField("its last time is not that event's");
       return false;
     }
-    this.#check(at);
-    this.#at = at;
+    this.#moveTo(at);
     this.#index++;
     const tNs = this.tNs;
+    if (this.#index === 0 && tNs !== this.firstNs) throw corruptField("its first time is another");
     if (tNs < this.#previousNs || tNs > this.lastNs) {
       throw corruptField("its times are not in order");
     }
@@ -110,8 +90,7 @@ export class EventCursor {
     if (at < BATCH_HEADER_BYTES || at % 8 !== 0) {
       throw corruptField("a pointer does not name an event");
     }
-    this.#check(at);
-    this.#at = at;
+    this.#moveTo(at);
     this.#index = index;
     this.#previousNs = this.tNs;
   }
@@ -166,8 +145,7 @@ export class EventCursor {
 
   /** Task name, a binary string; made once per entry of the comm table. */
   get comm(): string {
-    const index = this.#u32(this.#word + WORD.COMM);
-    return this.#comms[index] ??= this.#readComm(index);
+    return this.#batch.comm(this.#u32(this.#word + WORD.COMM));
   }
 
   /** Meaning as `TraceEvent.offset`; of no meaning for name ops. */
@@ -266,7 +244,10 @@ export class EventCursor {
       event.inline = this.payload;
     }
     if ((this.flags & EventFlag.TLVS) !== 0) {
-      readFields({ view: this.#view, from: this.#tailStart(), to: this.#at + this.#size }, event);
+      readFields(
+        { view: this.#batch.view, from: this.#tailStart(), to: this.#at + this.#size },
+        event,
+      );
     }
     return event;
   }
@@ -283,38 +264,10 @@ export class EventCursor {
     if (length !== 0 || hasLength(event.op)) event.length = length;
   }
 
-  /** Checks the event at `at` and makes it the current one for the getters of the fixed part. */
-  #check(at: number): void {
-    if (at + EVENT_FIXED_BYTES > this.#end) throw corruptField("an event is cut");
-    const word = at >>> 2;
-    const size = this.#u32(word + WORD.SIZE);
-    if (size < EVENT_FIXED_BYTES || size % 8 !== 0 || at + size > this.#end) {
-      throw corruptField("an event has an impossible size");
-    }
-    const opFlags = this.#u32(word + WORD.OP_FLAGS);
-    const op = opFlags & 0xff;
-    if (!isOp(op)) throw corruptField("an event has an unknown op");
-    if (this.#u32(word + WORD.COMM) >= this.#commCount) {
-      throw corruptField("an event names no entry of the comm table");
-    }
-    const nsec = this.#u32(word + WORD.MTIME_NSEC);
-    if (nsec > NSEC_MAX && nsec !== NO_MTIME) {
-      throw corruptField("the nanoseconds of an mtime are above 999999999");
-    }
-    const flags = opFlags >>> 8;
-    const payload = this.#u32(word + WORD.PAYLOAD);
-    const body = (flags & EventFlag.EXTENTS) !== 0 ? payload * EXTENT_BYTES : padded(payload);
-    const tail = at + EVENT_FIXED_BYTES + body;
-    if (tail > at + size) throw corruptField("the payload of an event is longer than the event");
-    if ((flags & EventFlag.TLVS) !== 0) checkFields(this.#view, tail, at + size);
-    else if (tail !== at + size) throw corruptField("an event is longer than its parts");
-    if (
-      (flags & EventFlag.EXTENTS) === 0 && hasOffset(op) && payload > this.#u64(word + WORD.LENGTH)
-    ) {
-      throw corruptField("an event has more payload than its length");
-    }
-    this.#word = word;
-    this.#size = size;
+  #moveTo(at: number): void {
+    this.#size = this.#batch.check(at);
+    this.#at = at;
+    this.#word = at >>> 2;
   }
 
   #tailStart(): number {
@@ -324,13 +277,6 @@ export class EventCursor {
 
   #hasExtents(): boolean {
     return (this.flags & EventFlag.EXTENTS) !== 0;
-  }
-
-  #readComm(index: number): string {
-    const start = this.bytes.byteOffset + this.#end + index * COMM_BYTES;
-    const comm = Buffer.from(this.bytes.buffer, start, COMM_BYTES);
-    const nul = comm.indexOf(0);
-    return comm.toString("latin1", 0, nul < 0 ? COMM_BYTES : nul);
   }
 
   #u32(word: number): number {

@@ -63,42 +63,41 @@ export const DIRTIME_BYTES = 16;
 export const LOSS_BYTES = 16;
 export const ROOT_BYTES = 4;
 
-const NAME_OPS: ReadonlySet<number> = new Set([
-  Op.CREATE,
-  Op.RENAME,
-  Op.UNLINK,
-  Op.MKDIR,
-  Op.RMDIR,
-  Op.SYMLINK,
-  Op.LINK,
-  Op.MKNOD,
-  Op.BASELINE,
-]);
-const RANGE_OPS: ReadonlySet<number> = new Set([Op.WRITE, Op.OUTPUT, Op.FALLOCATE]);
-const LENGTH_OPS: ReadonlySet<number> = new Set([...RANGE_OPS, Op.TRUNCATE, Op.RESYNC, Op.EXIT]);
-const OPS: ReadonlySet<number> = new Set(Object.values(Op));
+/** What each op uses, as bits by op number: a table, because the cursor asks it for every event. */
+const KNOWN = 1;
+const NAMES = 2;
+const OFFSET = 4;
+const LENGTH = 8;
+const USES = new Uint8Array(256);
+for (const op of Object.values(Op)) USES[op] = KNOWN;
+for (const op of [Op.CREATE, Op.MKDIR, Op.SYMLINK, Op.MKNOD, Op.LINK, Op.BASELINE]) {
+  USES[op] = KNOWN | NAMES;
+}
+for (const op of [Op.RENAME, Op.UNLINK, Op.RMDIR]) USES[op] = KNOWN | NAMES;
+for (const op of [Op.WRITE, Op.OUTPUT, Op.FALLOCATE]) USES[op] = KNOWN | OFFSET | LENGTH;
+for (const op of [Op.TRUNCATE, Op.RESYNC, Op.EXIT]) USES[op] = KNOWN | LENGTH;
 
 /** Whether the number is an op of this version. */
 export function isOp(op: number): op is OpCode {
-  return OPS.has(op);
+  return USES[op] !== 0 && op < USES.length;
 }
 
 /** Whether `offset` and `length` of the op hold parent, toParent and victim. */
 export function isNameOp(op: number): boolean {
-  return NAME_OPS.has(op);
+  return ((USES[op] ?? 0) & NAMES) !== 0;
 }
 
 /** Whether the op has an `offset` even when it is 0. */
 export function hasOffset(op: number): boolean {
-  return RANGE_OPS.has(op);
+  return ((USES[op] ?? 0) & OFFSET) !== 0;
 }
 
 /** Whether the op has a `length` even when it is 0. */
 export function hasLength(op: number): boolean {
-  return LENGTH_OPS.has(op);
+  return ((USES[op] ?? 0) & LENGTH) !== 0;
 }
 
 /** Rounds up to a multiple of 8. */
 export function padded(bytes: number): number {
-  return Math.ceil(bytes / 8) * 8;
+  return bytes + 7 - ((bytes + 7) % 8);
 }
