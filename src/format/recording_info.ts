@@ -1,0 +1,186 @@
+/**
+ * What the rows `i:recording` and `i:end` of a trace say, as values: the recorder writes them with `encode*`, every reader
+ * gets them with `decode*`. Both are JSON objects; unknown keys are skipped, so that newer recorders can say more.
+ * Paths that are not UTF-8 stand in base64 beside a readable form.
+ */
+import { Buffer, isUtf8 } from "node:buffer";
+import { DiffKeeperError } from "../base/error.ts";
+
+/** A JSON object as it comes out of a trace. */
+export type JsonRecord = { readonly [key: string]: unknown };
+
+/** What was known when the recording began. */
+export interface RecordingInfo {
+  argv: string[];
+  cwd: string;
+  /** What the user called the recording; "" for none. */
+  name: string;
+  /** Names of the command's environment variables; values are not stored. */
+  envNames: string[];
+  /** Absolute paths of the watched folders by index, binary strings. */
+  rootPaths: string[];
+  /** Wall clock of the start, nanoseconds since 1970. t_ns 0 is this moment. */
+  startEpochNs: bigint;
+  /** As uname -r; the machine as uname -m. */
+  kernel: string;
+  machine: string;
+  host: string;
+  /** How changes were seen: `ebpf (fentry)`. */
+  tracer: string;
+  /** Version by component: diffkeeper, trace, bun, libbpf. */
+  versions: Record<string, string>;
+}
+
+/** What was known when it ended in order. */
+export interface EndInfo {
+  /** As the shell says it: 128+n for signal n. */
+  exitCode: number;
+  /** t_ns of the end. */
+  endNs: number;
+  events: number;
+  /** Bytes written by the events. */
+  bytes: number;
+  /** Files touched. */
+  files: number;
+  /** Events lost, and bytes of content lost. */
+  lostEvents: number;
+  lostBytes: number;
+  /** Events lost by class: ring_full, unread... */
+  losses: Record<string, number>;
+}
+
+/** The JSON object of `i:recording`. */
+export function encodeRecording(info: RecordingInfo): JsonValueRecord {
+  return {
+    argv: info.argv,
+    cwd: info.cwd,
+    name: info.name,
+    env: info.envNames,
+    roots: info.rootPaths.map((path) => ({
+      path: Buffer.from(path, "latin1").toString("utf8"),
+      ...(isUtf8(Buffer.from(path, "latin1"))
+        ? {}
+        : { path_b64: Buffer.from(path, "latin1").toString("base64") }),
+    })),
+    start_epoch_ns: String(info.startEpochNs),
+    kernel: info.kernel,
+    machine: info.machine,
+    host: info.host,
+    tracer: info.tracer,
+    versions: info.versions,
+  };
+}
+
+/** The JSON object of `i:end`. */
+export function encodeEnd(end: EndInfo): JsonValueRecord {
+  return {
+    exit_code: end.exitCode,
+    end_ns: end.endNs,
+    events: end.events,
+    bytes: end.bytes,
+    files: end.files,
+    lost_events: end.lostEvents,
+    lost_bytes: end.lostBytes,
+    losses: end.losses,
+  };
+}
+
+/** JSON that can be stored. */
+export type JsonValue = null | boolean | number | string | JsonValue[] | JsonValueRecord;
+/** A JSON object that can be stored. */
+export interface JsonValueRecord {
+  [key: string]: JsonValue;
+}
+
+/** @throws {DiffKeeperError} `data_corrupt` when a key that must be there is not, or is of another kind. */
+export function decodeRecording(json: JsonRecord): RecordingInfo {
+  const epoch = text(json, "start_epoch_ns");
+  if (!/^\d{1,20}$/.test(epoch)) throw wrong("start_epoch_ns");
+  return {
+    argv: strings(json, "argv"),
+    cwd: text(json, "cwd", ""),
+    name: text(json, "name", ""),
+    envNames: strings(json, "env", []),
+    rootPaths: list(json, "roots").map(rootPath),
+    startEpochNs: BigInt(epoch),
+    kernel: text(json, "kernel", ""),
+    machine: text(json, "machine", ""),
+    host: text(json, "host", ""),
+    tracer: text(json, "tracer", ""),
+    versions: mapOf(json, "versions", (value): value is string => typeof value === "string"),
+  };
+}
+
+/** @throws {DiffKeeperError} `data_corrupt`, as `decodeRecording`. */
+export function decodeEnd(json: JsonRecord): EndInfo {
+  return {
+    exitCode: count(json, "exit_code"),
+    endNs: count(json, "end_ns"),
+    events: count(json, "events"),
+    bytes: count(json, "bytes"),
+    files: count(json, "files"),
+    lostEvents: count(json, "lost_events"),
+    lostBytes: count(json, "lost_bytes"),
+    losses: mapOf(json, "losses", (value): value is number => typeof value === "number"),
+  };
+}
+
+function rootPath(value: unknown): string {
+  if (!isRecord(value)) throw wrong("roots");
+  const exact = value["path_b64"];
+  const bytes = typeof exact === "string"
+    ? Buffer.from(exact, "base64")
+    : Buffer.from(text(value, "path"), "utf8");
+  return bytes.toString("latin1");
+}
+
+function isRecord(value: unknown): value is JsonRecord {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function text(json: JsonRecord, key: string, absent?: string): string {
+  const value = json[key] ?? absent;
+  if (typeof value !== "string") throw wrong(key);
+  return value;
+}
+
+function count(json: JsonRecord, key: string): number {
+  const value = json[key] ?? 0;
+  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0) throw wrong(key);
+  return value;
+}
+
+function list(json: JsonRecord, key: string, absent?: unknown[]): unknown[] {
+  const value = json[key] ?? absent;
+  if (!Array.isArray(value)) throw wrong(key);
+  return value;
+}
+
+function strings(json: JsonRecord, key: string, absent?: string[]): string[] {
+  return list(json, key, absent).map((value) => {
+    if (typeof value !== "string") throw wrong(key);
+    return value;
+  });
+}
+
+function mapOf<T>(
+  json: JsonRecord,
+  key: string,
+  is: (value: unknown) => value is T,
+): Record<string, T> {
+  const found = json[key] ?? {};
+  if (!isRecord(found)) throw wrong(key);
+  const result: Record<string, T> = {};
+  for (const [name, value] of Object.entries(found)) {
+    if (!is(value)) throw wrong(key);
+    result[name] = value;
+  }
+  return result;
+}
+
+function wrong(key: string): DiffKeeperError {
+  return new DiffKeeperError(
+    "data_corrupt",
+    `cannot read the trace: its info has no valid "${key}"`,
+  );
+}
