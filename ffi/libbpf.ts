@@ -134,4 +134,7 @@ export function libbpf(): ReturnType<typeof open> {
   return loaded;
 }
 
-export type BpfPointer = Pointer;
+/** A pointer that libbpf returned: NULL becomes undefined. */
+export function pointerOf(value: Pointer | bigint | null): Pointer | undefined {
+  return value === null || Number(value) === 0 ? undefined : Number(value) as Pointer;
+}

@@ -85,3 +85,30 @@ export const RING_BYTES = 1 << 26;
 /** Smallest and largest ring that can be asked for (tests fill small ones; 2^31 is the kernel's limit, 2^30 ours). */
 export const RING_BYTES_MIN = 1 << 18;
 export const RING_BYTES_MAX = 1 << 30;
+
+/** Bytes of the message that starts the command: its arguments and environment (the kernel's own limit is ARG_MAX, 2 MiB). */
+export const LAUNCH_SPEC_BYTES_MAX = 1 << 24;
+
+/** Age at which events are committed: half of the 200 ms that a killed recorder may lose. */
+export const FLUSH_INTERVAL_MS = 100;
+
+/** Bytes of a data row `d:`: large payload is gathered up to here. */
+export const JOURNAL_DATA_BYTES_MAX = 1 << 20;
+
+/** Bytes after which a transaction is committed before its time, to bound memory. */
+export const JOURNAL_TRANSACTION_BYTES_MAX = 1 << 25;
+
+/** Versions that wait in memory (56 bytes each) until their `m:` rows are written. */
+export const VERSION_INDEX_EVENTS_MAX = 250_000;
+
+/** Bytes taken from the ring before the drain looks at the clock and at messages. */
+export const DRAIN_TURN_BYTES_MAX = 1 << 24;
+
+/** Pause of the drain when the ring is empty, in milliseconds. */
+export const DRAIN_PAUSE_MS = 2;
+
+/** How long the end of a recording waits for records that are still being written, in milliseconds. */
+export const DRAIN_END_MS_MAX = 2_000;
+
+/** Entries of a folder moved in from outside that are taken over; the rest is found by their first change. */
+export const IMPORT_ENTRIES_MAX = 1_000_000;

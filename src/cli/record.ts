@@ -1,10 +1,179 @@
-/** `diffkeeper record`: a placeholder until the command is built. */
+/**
+ * `diffkeeper record`: records what a command does to the files of the watched folders. The command's own output is left
+ * alone: all that this prints goes to stderr, after the command ended. Exit code: the command's own (128+n for signal n); 125 when
+ * the recorder failed, 126 and 127 when the command could not be run, 2 when the call makes no sense.
+ */
 import type { Command } from "commander";
-import { DiffKeeperError } from "../base/error.ts";
+import { resolve } from "node:path";
+import manifest from "../../package.json" with { type: "json" };
+import { asDiffKeeperError, DiffKeeperError } from "../base/error.ts";
+import { RING_BYTES, RING_BYTES_MAX, RING_BYTES_MIN } from "../base/limits.ts";
+import { formatBytes, formatCount, formatDurationNs } from "../base/units.ts";
+import { commandUser } from "../record/invoker.ts";
+import { procStrings } from "../record/launcher.ts";
+import type { RecordingSummary } from "../record/messages.ts";
+import { type Reporter, runSession } from "../record/session.ts";
+import { ProgressLine, reportError } from "./output.ts";
+
+/** Exit code of a recorder that failed, as env(1), timeout(1) and docker run have it. */
+const EXIT_RECORDER_FAILED = 125;
+
+interface RecordFlags {
+  stateDir: string;
+  watch: string[];
+  include: string[];
+  exclude: string[];
+  name: string;
+  user?: string;
+  quiet: boolean;
+  json: boolean;
+  overwrite: boolean;
+  baselineMax?: string;
+  ringSize?: string;
+}
+
+const collect = (value: string, all: string[]) => [...all, value];
+
+const EXAMPLES = `
+Examples:
+  sudo diffkeeper record -- make test
+  sudo diffkeeper record --watch src --exclude '*.o' -- make -j4
+  sudo diffkeeper record --state-dir /tmp/trace -- sh -c 'echo hello > greeting.txt'
+
+Then: diffkeeper timeline, diffkeeper export --time end --out restored`;
 
 /** Adds the command to the program. */
 export function register(program: Command): void {
-  program.command("record").description("not built yet").action(() => {
-    throw new DiffKeeperError("defect", "cannot run record: it is not built yet");
-  });
+  program.command("record")
+    .description("run a command and record every change to the watched folders")
+    .argument("<command...>", "the command with its arguments, after --")
+    .option("--state-dir <dir>", "where the trace goes", "diffkeeper-trace")
+    .option(
+      "--watch <dir>",
+      "folder to record; may repeat (default: the current folder)",
+      collect,
+      [],
+    )
+    .option("--include <glob>", "record only files that match; may repeat", collect, [])
+    .option("--exclude <glob>", "leave out what matches; may repeat", collect, [])
+    .option("--name <name>", "a name for the recording", "")
+    .option("--user <user>", "run the command as this user (default with sudo: you)")
+    .option("--overwrite", "replace a trace that is in the state-dir", false)
+    .option("--baseline-max <size>", "refuse to start when the folders hold more (default 8G)")
+    .option("--ring-size <size>", "kernel buffer, a power of two from 256K to 1G (default 64M)")
+    .option("--quiet", "print nothing but errors", false)
+    .option("--json", "print the summary as one JSON object, on stderr", false)
+    .passThroughOptions()
+    .addHelpText("after", EXAMPLES)
+    .action(async (command: string[], flags: RecordFlags) => {
+      process.exitCode = await record(command, flags);
+    });
+}
+
+const SIZE_UNITS: Record<string, number> = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
+
+/** `64M`, `8G`, `262144`: binary units. @throws {DiffKeeperError} `usage`. */
+function parseSize(flag: string, text: string): number {
+  const match = /^(\d{1,15})([KMG]?)$/i.exec(text);
+  if (match === null) {
+    throw new DiffKeeperError("usage", `cannot use ${flag} "${text}": it is not a size`, {
+      hint: "give bytes, or a number with K, M or G",
+    });
+  }
+  return Number(match[1]) * (SIZE_UNITS[(match[2] ?? "").toUpperCase()] ?? 1);
+}
+
+function ringBytes(text: string | undefined): number {
+  if (text === undefined) return RING_BYTES;
+  const bytes = parseSize("--ring-size", text);
+  if (bytes < RING_BYTES_MIN || bytes > RING_BYTES_MAX || (bytes & (bytes - 1)) !== 0) {
+    throw new DiffKeeperError(
+      "usage",
+      `cannot use --ring-size "${text}": it must be a power of two from 256K to 1G`,
+    );
+  }
+  return bytes;
+}
+
+/** How this program is started again: the binary alone, or the runtime with the source file. */
+function selfCommand(): string[] {
+  return Bun.main.startsWith("/$bunfs/") ? [process.execPath] : [process.execPath, Bun.main];
+}
+
+class ConsoleReporter implements Reporter {
+  readonly #line = new ProgressLine();
+  readonly #quiet: boolean;
+  constructor(quiet: boolean) {
+    this.#quiet = quiet;
+  }
+  progress(text: string): void {
+    if (!this.#quiet) this.#line.update(() => text);
+  }
+  starting(): void {
+    this.#line.end();
+  }
+}
+
+async function record(command: string[], flags: RecordFlags): Promise<number> {
+  // usage errors are thrown before this point or here, and keep exit code 2
+  const ring = ringBytes(flags.ringSize);
+  const baseline = flags.baselineMax === undefined
+    ? undefined
+    : parseSize("--baseline-max", flags.baselineMax);
+  try {
+    const user = commandUser(flags.user, process.env);
+    const viaSudo = flags.user === undefined && user !== undefined;
+    const { exitCode, summary } = await runSession({
+      open: {
+        stateDir: resolve(flags.stateDir),
+        overwrite: flags.overwrite,
+        cwd: process.cwd(),
+        folders: flags.watch.length === 0 ? ["."] : flags.watch,
+        include: flags.include,
+        exclude: flags.exclude,
+        name: flags.name,
+        argv: command,
+        ringBytes: ring,
+        version: manifest.version,
+        ...(baseline === undefined ? {} : { baselineBytesMax: baseline }),
+        ...(viaSudo ? { owner: { uid: user.uid, gid: user.gid } } : {}),
+      },
+      argv: procStrings("self", "cmdline").slice(-command.length),
+      user,
+      viaSudo,
+      self: selfCommand(),
+    }, new ConsoleReporter(flags.quiet || flags.json));
+    if (summary.started) printSummary(summary, flags, exitCode);
+    return exitCode;
+  } catch (thrown) {
+    const error = asDiffKeeperError(thrown);
+    if (error.code === "usage") throw error;
+    reportError(error, { json: flags.json });
+    return EXIT_RECORDER_FAILED;
+  }
+}
+
+function printSummary(summary: RecordingSummary, flags: RecordFlags, exitCode: number): void {
+  if (flags.json) {
+    process.stderr.write(`${JSON.stringify({ ...summary, exitCode })}\n`);
+    return;
+  }
+  for (const note of summary.notes) process.stderr.write(`diffkeeper: note: ${note}\n`);
+  if (summary.failed !== undefined) {
+    reportError(new DiffKeeperError(summary.failed.code, summary.failed.message), { json: false });
+  }
+  if (flags.quiet) return;
+  const { durationNs, events, bytes, files, lostEvents } = summary;
+  const figures = [
+    formatDurationNs(durationNs),
+    `${formatCount(events)} events`,
+    formatBytes(bytes),
+    `${formatCount(files)} files`,
+    `${formatCount(lostEvents)} lost`,
+  ];
+  const option = flags.stateDir === "diffkeeper-trace" ? "" : ` --state-dir ${flags.stateDir}`;
+  process.stderr.write(
+    `diffkeeper: recorded ${figures.join(", ")} in ${flags.stateDir}\n` +
+      `diffkeeper: next: diffkeeper timeline${option}\n`,
+  );
 }

@@ -8,10 +8,17 @@ import manifest from "../../package.json" with { type: "json" };
 import { installPipeGuard, reportError } from "./output.ts";
 import * as exportCommand from "./export.ts";
 import * as infoCommand from "./info.ts";
+import * as launchCommand from "./launch.ts";
 import * as recordCommand from "./record.ts";
 import * as timelineCommand from "./timeline.ts";
 
-const COMMANDS = [recordCommand, timelineCommand, exportCommand, infoCommand] as const;
+const COMMANDS = [
+  recordCommand,
+  timelineCommand,
+  exportCommand,
+  infoCommand,
+  launchCommand,
+] as const;
 
 const EXAMPLES = `
 Examples:

@@ -7,8 +7,8 @@ import { type Pointer, read } from "bun:ffi";
 import { existsSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import objectPath from "../../../build/recorder.bpf.o" with { type: "file" };
-import { libbpf } from "../../../ffi/libbpf.ts";
-import { cString, errno, Errno, errnoText, pinned } from "../../../ffi/libc.ts";
+import { libbpf, pointerOf } from "../../../ffi/libbpf.ts";
+import { cString, Errno, errno, errnoText, pinned } from "../../../ffi/libc.ts";
 import { DiffKeeperError } from "../../base/error.ts";
 import { mapShared, PROT_READ_WRITE, Ring } from "./ring.ts";
 import { Shared, SHARED_BYTES } from "./shared.ts";
@@ -46,10 +46,14 @@ function missing(feature: string, minimum: string): DiffKeeperError {
 
 function loadError(code: number): DiffKeeperError {
   if (code === Errno.EPERM || code === Errno.EACCES) {
-    return new DiffKeeperError("no_privilege", "cannot load the recorder into the kernel: permission denied", {
-      hint: "run it with sudo; the command still runs as you",
-      cause: `bpf(2): ${errnoText(code)}`,
-    });
+    return new DiffKeeperError(
+      "no_privilege",
+      "cannot load the recorder into the kernel: permission denied",
+      {
+        hint: "run it with sudo; the command still runs as you",
+        cause: `bpf(2): ${errnoText(code)}`,
+      },
+    );
   }
   return new DiffKeeperError(
     "unsupported_kernel",
@@ -72,10 +76,12 @@ export class RecorderObject {
    * @throws {DiffKeeperError} `unsupported_kernel` (names the feature), `no_privilege`.
    */
   constructor(ringBytes: number) {
-    if (!existsSync(BTF_PATH)) throw missing("type information for BPF (/sys/kernel/btf/vmlinux)", "5.4");
+    if (!existsSync(BTF_PATH)) {
+      throw missing("type information for BPF (/sys/kernel/btf/vmlinux)", "5.4");
+    }
     const bytes = readFileSync(objectPath);
-    const object = libbpf().bpf_object__open_mem(bytes, bytes.length, null);
-    if (object === null) {
+    const object = pointerOf(libbpf().bpf_object__open_mem(bytes, bytes.length, null));
+    if (object === undefined) {
       throw new DiffKeeperError("defect", `cannot open the BPF object: ${errnoText(errno())}`);
     }
     this.#object = object;
@@ -112,14 +118,18 @@ export class RecorderObject {
   }
 
   #map(name: string): Pointer {
-    const map = libbpf().bpf_object__find_map_by_name(this.#object, cString(name));
-    if (map === null) throw new DiffKeeperError("defect", `the BPF object has no map "${name}"`);
+    const map = pointerOf(libbpf().bpf_object__find_map_by_name(this.#object, cString(name)));
+    if (map === undefined) {
+      throw new DiffKeeperError("defect", `the BPF object has no map "${name}"`);
+    }
     return map;
   }
 
   #program(name: string): Pointer {
-    const program = libbpf().bpf_object__find_program_by_name(this.#object, cString(name));
-    if (program === null) {
+    const program = pointerOf(
+      libbpf().bpf_object__find_program_by_name(this.#object, cString(name)),
+    );
+    if (program === undefined) {
       throw new DiffKeeperError("defect", `the BPF object has no program "${name}"`);
     }
     return program;
@@ -136,18 +146,23 @@ export class RecorderObject {
     const size = pinned(8);
     libbpf().bpf_map__initial_value(map, size.address);
     if (read.u32(size.address, 0) !== SHARED_BYTES) {
-      throw new DiffKeeperError("defect", "the BPF object's .bss is not the dk_shared of this build");
+      throw new DiffKeeperError(
+        "defect",
+        "the BPF object's .bss is not the dk_shared of this build",
+      );
     }
     return new Shared(mapShared(libbpf().bpf_map__fd(map), SHARED_BYTES, PROT_READ_WRITE));
   }
 
   /** Attaches every loaded program. @throws {DiffKeeperError} `no_privilege`, `unsupported_kernel`. */
   attach(): void {
-    if (this.#state !== "loaded") throw new DiffKeeperError("defect", "the recorder is attached once");
+    if (this.#state !== "loaded") {
+      throw new DiffKeeperError("defect", "the recorder is attached once");
+    }
     for (const [name, tracepoint] of [...REQUIRED, ...OPTIONAL]) {
       if (!this.hooks.includes(`tp_btf/${tracepoint}`)) continue;
-      const link = libbpf().bpf_program__attach(this.#program(name));
-      if (link === null) throw loadError(errno());
+      const link = pointerOf(libbpf().bpf_program__attach(this.#program(name)));
+      if (link === undefined) throw loadError(errno());
       this.#links.push(link);
     }
     this.#state = "attached";

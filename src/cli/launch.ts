@@ -1,0 +1,18 @@
+/** The two hidden verbs: `__launch` becomes the recorded command, `__guard` frees it when the recorder was killed. */
+import type { Command } from "commander";
+import { guard } from "../record/guard.ts";
+import { launch } from "../record/launcher.ts";
+import { reportError } from "./output.ts";
+
+/** Adds the commands to the program, hidden from help. */
+export function register(program: Command): void {
+  program.command("__launch", { hidden: true }).action(() => {
+    const failure = launch();
+    if (failure === undefined) process.exit(125);
+    reportError(failure.error, { json: false });
+    process.exit(failure.exitCode);
+  });
+  program.command("__guard", { hidden: true }).argument("<folder>").action((folder: string) =>
+    guard(folder)
+  );
+}

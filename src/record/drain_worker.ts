@@ -1,0 +1,58 @@
+/**
+ * The drain worker's entry: takes messages, runs a Recording, answers. It has no state of its own but the Recording.
+ */
+import { asDiffKeeperError, DiffKeeperError } from "../base/error.ts";
+import type { FromWorker, PlainError, ToWorker } from "./messages.ts";
+import { Recording } from "./recording.ts";
+
+declare const self: Worker;
+
+function say(message: FromWorker): void {
+  self.postMessage(message);
+}
+
+function plain(thrown: unknown): PlainError {
+  const error = asDiffKeeperError(thrown);
+  const cause = error.cause instanceof Error ? error.cause.message : error.cause;
+  return {
+    code: error.code,
+    message: error.message,
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+    ...(cause === undefined ? {} : { cause: String(cause) }),
+  };
+}
+
+let recording: Recording | undefined;
+
+function current(): Recording {
+  if (recording === undefined) throw new DiffKeeperError("defect", "no recording is open");
+  return recording;
+}
+
+async function handle(message: ToWorker): Promise<void> {
+  switch (message.kind) {
+    case "open":
+      recording = await Recording.open(message, (text) => say({ kind: "progress", text }));
+      say({ kind: "ready", notes: recording.notes });
+      return;
+    case "arm": {
+      const cgroup = current().arm(message.pid);
+      say(cgroup === undefined ? { kind: "armed" } : { kind: "armed", cgroup });
+      await current().run();
+      return;
+    }
+    case "ended":
+      say({ kind: "done", summary: await current().end(message.exitCode) });
+      return;
+    case "abort":
+      recording?.abort();
+      return;
+  }
+}
+
+self.onmessage = (event: MessageEvent<ToWorker>) => {
+  handle(event.data).catch((thrown: unknown) => {
+    recording?.abort();
+    say({ kind: "failed", error: plain(thrown) });
+  });
+};

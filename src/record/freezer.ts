@@ -1,0 +1,124 @@
+/**
+ * Holds the command back while the ring is too full: its own cgroup (v2) is frozen from half full until nearly empty. The
+ * second line is the kernel's: a task that finds the ring three quarters full is stopped by SIGSTOP before its next
+ * instruction and leaves a STOP record; it is resumed here once there is room. Without cgroup v2 only the second line works.
+ */
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmdirSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
+import { assert } from "../base/assert.ts";
+import { Kind } from "../format/kernel_record.ts";
+
+const FREEZE_PART = 0.5;
+const THAW_PART = 0.1;
+const HEADER_WORDS = { KIND: 1, PID: 6 } as const;
+const KIND_MASK = 0xffff;
+
+/** Mount point of the cgroup v2 hierarchy, pure or beside v1. */
+function cgroupMount(): string | undefined {
+  const mounts = readFileSync("/proc/self/mountinfo", "latin1").split("\n");
+  const line = mounts.find((text) => text.includes(" - cgroup2 "));
+  return line?.split(" ")[4];
+}
+
+/** The folder of our own cgroup. */
+function ownCgroup(): string | undefined {
+  try {
+    const mount = cgroupMount();
+    const own = /^0::(.*)$/m.exec(readFileSync("/proc/self/cgroup", "latin1"))?.[1];
+    return mount === undefined || own === undefined ? undefined : mount + (own === "/" ? "" : own);
+  } catch {
+    return undefined;
+  }
+}
+
+/** See the head of the file. */
+export class Freezer {
+  readonly #ringBytes: number;
+  /** Folder of the command's cgroup; undefined: not available. */
+  folder: string | undefined;
+  #fd = -1;
+  #frozen = false;
+  readonly #stopped = new Set<number>();
+
+  constructor(ringBytes: number) {
+    this.#ringBytes = ringBytes;
+  }
+
+  /** Puts a process into a cgroup of its own; what it starts is born there. */
+  hold(pid: number): void {
+    const parent = ownCgroup();
+    if (parent === undefined) return;
+    const folder = `${parent}/diffkeeper.${process.pid}`;
+    try {
+      mkdirSync(folder);
+      this.folder = folder;
+      this.#fd = openSync(`${folder}/cgroup.freeze`, "w");
+      writeFileSync(`${folder}/cgroup.procs`, String(pid));
+    } catch {
+      this.release();
+    }
+  }
+
+  /** Freezes or thaws, by how much waits in the ring. */
+  look(pendingBytes: number): void {
+    if (!this.#frozen && this.#fd >= 0 && pendingBytes > this.#ringBytes * FREEZE_PART) {
+      this.#freeze(true);
+    }
+    if (pendingBytes > this.#ringBytes * THAW_PART) return;
+    this.#resume();
+    if (this.#frozen) this.#freeze(false);
+  }
+
+  isStop(words: Uint32Array, offset: number): boolean {
+    return ((words[(offset >> 2) + HEADER_WORDS.KIND] ?? 0) & KIND_MASK) === Kind.STOP;
+  }
+
+  /** A STOP record: its process waits for us. */
+  stopped(words: Uint32Array, offset: number): void {
+    const pid = words[(offset >> 2) + HEADER_WORDS.PID] ?? 0;
+    assert(pid > 1, "a STOP record names a process");
+    this.#stopped.add(pid);
+  }
+
+  #resume(): void {
+    if (this.#stopped.size === 0) return;
+    for (const pid of this.#stopped) {
+      try {
+        process.kill(pid, "SIGCONT");
+      } catch {
+        // it was killed meanwhile: nothing waits any more
+      }
+    }
+    this.#stopped.clear();
+  }
+
+  #freeze(on: boolean): void {
+    writeSync(this.#fd, on ? "1" : "0");
+    this.#frozen = on;
+  }
+
+  /** Lets everything run and gives the cgroup back; processes still in it return to the recorder's own. */
+  release(): void {
+    this.#resume();
+    if (this.#frozen) this.#freeze(false);
+    if (this.#fd >= 0) closeSync(this.#fd);
+    this.#fd = -1;
+    const { folder } = this;
+    this.folder = undefined;
+    if (folder === undefined) return;
+    try {
+      const rest = readFileSync(`${folder}/cgroup.procs`, "latin1").trim().split("\n");
+      for (const pid of rest) if (pid !== "") writeFileSync(`${folder}/../cgroup.procs`, pid);
+      rmdirSync(folder);
+    } catch {
+      // a process that will not move keeps its cgroup: harmless, and gone with it
+    }
+  }
+}

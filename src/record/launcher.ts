@@ -1,0 +1,149 @@
+/**
+ * The child's side of starting the command: this process waits on a pipe until the recorder has armed the kernel side, becomes the
+ * user the command runs as, and replaces itself with the command. Arguments and environment stay bytes from end to end. What the
+ * runtime changed for itself (signal dispositions, the limit of open files) is put back first. Exit codes as env(1): 127 not
+ * found, 126 found but not executable.
+ */
+import { ptr } from "bun:ffi";
+import { readFileSync, readSync } from "node:fs";
+import { cString, Errno, errno, errnoText, libc, pinned } from "../../ffi/libc.ts";
+import { DiffKeeperError } from "../base/error.ts";
+import { LAUNCH_SPEC_BYTES_MAX } from "../base/limits.ts";
+
+/** Descriptor of the pipe that carries the spec and then one byte: go. */
+export const LAUNCH_FD = 3;
+
+/** What the recorder tells the launcher; bytes are binary strings. */
+export interface LaunchSpec {
+  argv: string[];
+  /** Each `NAME=value`. */
+  env: string[];
+  user?: { uid: number; gid: number; groups: number[] };
+  /** Signals that were ignored when the recorder started, as in SigIgn of /proc/PID/status; they stay ignored. */
+  ignoredSignals: number[];
+  /** Soft limit of open files before the runtime raised it. */
+  openFilesMax?: number;
+}
+
+const SIGNALS = 31;
+const SIG_IGN = 1;
+const SIG_SETMASK = 2;
+const RLIMIT_NOFILE = 7;
+const ENOEXEC = 8;
+const POINTER_BYTES = 8;
+
+/** The spec, and whether the go came with it. */
+function readSpec(fd: number): { text: string; go: boolean } {
+  const block = new Uint8Array(65_536);
+  const parts: Uint8Array[] = [];
+  let total = 0;
+  while (total < LAUNCH_SPEC_BYTES_MAX) {
+    const count = readSync(fd, block);
+    if (count === 0) throw new DiffKeeperError("io", "cannot start: the recorder went away");
+    const end = block.subarray(0, count).indexOf(10);
+    parts.push(block.slice(0, end === -1 ? count : end));
+    total += count;
+    if (end !== -1) return { text: Buffer.concat(parts).toString("utf8"), go: end + 1 < count };
+  }
+  throw new DiffKeeperError(
+    "limit_exceeded",
+    "cannot start: arguments and environment are too large",
+  );
+}
+
+/** Pointers to C strings; the strings are kept alive by the second value. */
+function pointerArray(texts: readonly string[]): { table: Uint8Array; keep: Uint8Array[] } {
+  const keep = texts.map(cString);
+  const table = new Uint8Array(new ArrayBuffer((texts.length + 1) * POINTER_BYTES));
+  const view = new DataView(table.buffer);
+  keep.forEach((text, i) => view.setBigUint64(i * POINTER_BYTES, BigInt(ptr(text)), true));
+  return { table, keep };
+}
+
+function restoreProcess(spec: LaunchSpec): void {
+  const mask = pinned(128);
+  libc.sigprocmask(SIG_SETMASK, mask.address, null);
+  for (let signal = 1; signal <= SIGNALS; signal++) {
+    libc.signal(signal, (spec.ignoredSignals.includes(signal) ? SIG_IGN : 0) as never);
+  }
+  if (spec.openFilesMax === undefined) return;
+  const limit = pinned(16);
+  if (libc.getrlimit(RLIMIT_NOFILE, limit.address) !== 0) return;
+  new DataView(limit.bytes.buffer).setBigUint64(0, BigInt(spec.openFilesMax), true);
+  libc.setrlimit(RLIMIT_NOFILE, limit.address);
+}
+
+function become(user: NonNullable<LaunchSpec["user"]>): void {
+  const groups = new Uint32Array(new ArrayBuffer(Math.max(4, user.groups.length * 4)));
+  groups.set(user.groups);
+  const failed = libc.setgroups(user.groups.length, ptr(groups)) !== 0 ||
+    libc.setresgid(user.gid, user.gid, user.gid) !== 0 ||
+    libc.setresuid(user.uid, user.uid, user.uid) !== 0;
+  if (failed) {
+    throw new DiffKeeperError(
+      "no_privilege",
+      `cannot run the command as user ${user.uid}: ${errnoText(errno())}`,
+    );
+  }
+}
+
+function candidates(name: string, env: readonly string[]): string[] {
+  if (name.includes("/")) return [name];
+  const path = env.find((entry) => entry.startsWith("PATH="))?.slice(5) ??
+    "/usr/local/bin:/usr/bin:/bin";
+  return path.split(":").map((folder) => `${folder === "" ? "." : folder}/${name}`);
+}
+
+/** execvp(3) with our own environment. Returns the errno that says most. */
+function exec(spec: LaunchSpec): number {
+  const [name = ""] = spec.argv;
+  const argv = pointerArray(spec.argv);
+  const envp = pointerArray(spec.env);
+  let denied = 0;
+  for (const path of candidates(name, spec.env)) {
+    libc.execve(cString(path), ptr(argv.table), ptr(envp.table));
+    const code = errno();
+    if (code === ENOEXEC) {
+      const shell = pointerArray(["/bin/sh", path, ...spec.argv.slice(1)]);
+      libc.execve(cString("/bin/sh"), ptr(shell.table), ptr(envp.table));
+      return errno();
+    }
+    if (code === Errno.EACCES) denied = code;
+    else if (code !== Errno.ENOENT && code !== Errno.ENOTDIR) return code;
+  }
+  return denied === 0 ? Errno.ENOENT : denied;
+}
+
+/** A command that could not be started: the error, and the exit code that shells give it. */
+export interface LaunchFailure {
+  error: DiffKeeperError;
+  exitCode: 126 | 127;
+}
+
+/** Reads the spec, waits for the go, becomes the command. Returns only when that failed; undefined: nothing was to be started. */
+export function launch(): LaunchFailure | undefined {
+  const { text, go } = readSpec(LAUNCH_FD);
+  const spec = JSON.parse(text) as LaunchSpec;
+  const name = Buffer.from(spec.argv[0] ?? "", "latin1").toString("utf8");
+  // end of file instead of the go: the recorder gave up before the command began
+  if (!go && readSync(LAUNCH_FD, new Uint8Array(1)) === 0) return undefined;
+  restoreProcess(spec);
+  if (spec.user !== undefined) become(spec.user);
+  const code = exec(spec);
+  const missing = code === Errno.ENOENT;
+  const why = missing
+    ? (name.includes("/") ? "no such file" : "command not found")
+    : errnoText(code);
+  const hint = missing
+    ? "check the spelling, or give its path"
+    : "check its mode: chmod +x makes it executable";
+  const error = new DiffKeeperError("not_found", `cannot run "${name}": ${why}`, { hint });
+  return { error, exitCode: missing ? 127 : 126 };
+}
+
+/** The raw bytes of a process's file under /proc, split at NUL, as binary strings. */
+export function procStrings(pid: number | "self", file: "cmdline" | "environ"): string[] {
+  const parts = readFileSync(`/proc/${pid}/${file}`).toString("latin1").split("\0");
+  if (parts.at(-1) === "") parts.pop();
+  return parts;
+}

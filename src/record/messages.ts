@@ -1,0 +1,71 @@
+/**
+ * What the main thread (argv, terminal, signals, the command) and the drain worker (kernel, trace) say to each other.
+ * Order: open -> [progress]* -> ready -> arm -> armed -> ended -> [progress]* -> done; `failed` may come instead of any
+ * answer and ends the worker.
+ */
+import type { ErrorCode } from "../base/error.ts";
+import type { LossCounters } from "../capture/ebpf/shared.ts";
+
+/** All that the worker needs to open a recording. Paths are ordinary strings as given by the user. */
+export interface OpenRequest {
+  kind: "open";
+  stateDir: string;
+  overwrite: boolean;
+  cwd: string;
+  folders: string[];
+  include: string[];
+  exclude: string[];
+  name: string;
+  argv: string[];
+  envNames: string[];
+  ringBytes: number;
+  baselineBytesMax?: number;
+  /** Owner of the trace, when it is not the recorder's own user. */
+  owner?: { uid: number; gid: number };
+  version: string;
+}
+
+/** To the worker. */
+export type ToWorker =
+  | OpenRequest
+  /** The launcher waits: `pid` becomes the command with its next exec. */
+  | { kind: "arm"; pid: number }
+  /** The command ended. */
+  | { kind: "ended"; exitCode: number }
+  /** Give up: the command was never started. */
+  | { kind: "abort" };
+
+/** How a recording went. */
+export interface RecordingSummary {
+  durationNs: number;
+  events: number;
+  bytes: number;
+  files: number;
+  lostEvents: number;
+  lostBytes: number;
+  losses: LossCounters;
+  stateDir: string;
+  /** What the user should know, a sentence each. */
+  notes: string[];
+  /** Why content stopped being recorded before the command ended. */
+  failed?: PlainError;
+  /** False: the launcher never became the command. */
+  started: boolean;
+}
+
+/** An error on its way between threads. */
+export interface PlainError {
+  code: ErrorCode;
+  message: string;
+  hint?: string;
+  cause?: string;
+}
+
+/** From the worker. */
+export type FromWorker =
+  | { kind: "progress"; text: string }
+  | { kind: "ready"; notes: string[] }
+  /** `cgroup`: folder of the command's own cgroup. */
+  | { kind: "armed"; cgroup?: string }
+  | { kind: "done"; summary: RecordingSummary }
+  | { kind: "failed"; error: PlainError };

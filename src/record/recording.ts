@@ -1,0 +1,312 @@
+/**
+ * One recording, as the drain worker runs it: kernel side, baseline, ring to journal, end.
+ * States: opening -> ready (attached, baseline taken) -> running (armed: the next exec of the launcher is the command) -> ended;
+ * from each of them -> aborted, which leaves a trace without end row (cut) or, before `running`, none at all.
+ */
+import { closeSync, constants, openSync, rmdirSync, rmSync } from "node:fs";
+import { arch, hostname, machine, release } from "node:os";
+import { libc, pinned } from "../../ffi/libc.ts";
+import { DiffKeeperError } from "../base/error.ts";
+import { DRAIN_END_MS_MAX, DRAIN_PAUSE_MS, DRAIN_TURN_BYTES_MAX } from "../base/limits.ts";
+import { formatBytes, formatCount } from "../base/units.ts";
+import { RecorderObject } from "../capture/ebpf/object.ts";
+import { encodeEnd, encodeRecording } from "../format/recording_info.ts";
+import { Resolver } from "../resolve/resolver.ts";
+import { Tree } from "../resolve/tree.ts";
+import { STATE_DIR_FILES } from "../store/schema.ts";
+import { TraceWriter } from "../store/trace_writer.ts";
+import { takeBaseline } from "./baseline.ts";
+import { EarlyRecords } from "./early_records.ts";
+import { Freezer } from "./freezer.ts";
+import { InodeStat } from "./inode_stat.ts";
+import { Journal } from "./journal.ts";
+import { type HandleMount, LiveAssist } from "./live_assist.ts";
+import { LossWatch } from "./loss_watch.ts";
+import type { OpenRequest, RecordingSummary } from "./messages.ts";
+import { ownTrace } from "./owner.ts";
+import { WatchSet } from "./watch.ts";
+
+/** Mode of the fallocate by which the recorder announces a folder to the BPF programs: ANNOUNCE_MODE of bpf/state.h. */
+const ANNOUNCE_MODE = 0x7ffffff0;
+/** Announced as "never record what is below": VERDICT_EXCLUDED of bpf/state.h. */
+const ANNOUNCE_EXCLUDED = -2;
+const CLOCK_REALTIME = 0;
+const CLOCK_BOOTTIME = 7;
+const NS = 1_000_000_000n;
+
+type State = "opening" | "ready" | "running" | "ended" | "aborted";
+
+function clockNs(clock: number): bigint {
+  const time = pinned(16);
+  libc.clock_gettime(clock, time.address);
+  const view = new DataView(time.bytes.buffer);
+  return view.getBigInt64(0, true) * NS + view.getBigInt64(8, true);
+}
+
+/** Removes a trace in which nothing was recorded; other files in the folder stay, and with them the folder. */
+function removeTrace(dir: string): void {
+  for (const name of STATE_DIR_FILES) rmSync(`${dir}/${name}`, { force: true });
+  try {
+    rmdirSync(dir);
+  } catch {
+    // not empty, or not ours to remove
+  }
+}
+
+/** See the head of the file. */
+export class Recording {
+  readonly notes: string[] = [];
+  readonly #request: OpenRequest;
+  readonly #writer: TraceWriter;
+  readonly #watch: WatchSet;
+  readonly #kernel: RecorderObject;
+  readonly #tree = new Tree();
+  readonly #journal: Journal;
+  readonly #freezer: Freezer;
+  readonly #early = new EarlyRecords();
+  readonly #mounts: HandleMount[] = [];
+  readonly #losses: LossWatch;
+  #assist: LiveAssist | undefined;
+  #resolver: Resolver | undefined;
+  #state: State = "opening";
+  #startNs = 0n;
+  #ended: Promise<void> = Promise.resolve();
+
+  private constructor(
+    request: OpenRequest,
+    parts: { writer: TraceWriter; watch: WatchSet; kernel: RecorderObject },
+  ) {
+    this.#request = request;
+    this.#writer = parts.writer;
+    this.#watch = parts.watch;
+    this.#kernel = parts.kernel;
+    this.#journal = new Journal(parts.writer, this.#tree);
+    this.#freezer = new Freezer(request.ringBytes);
+    this.#losses = new LossWatch(parts.kernel.shared);
+    this.notes.push(...parts.watch.notes);
+  }
+
+  /**
+   * Makes the trace, loads and attaches the kernel side, takes the baseline.
+   * @throws {DiffKeeperError} whatever keeps the recording from starting; nothing is left behind.
+   */
+  static async open(request: OpenRequest, onProgress: (text: string) => void): Promise<Recording> {
+    const { stateDir, folders, cwd, include, exclude } = request;
+    const kernel = new RecorderObject(request.ringBytes);
+    const writer = TraceWriter.create(stateDir, { overwrite: request.overwrite });
+    let recording: Recording | undefined;
+    try {
+      const watch = new WatchSet({ folders, cwd, stateDir: writer.dir, include, exclude });
+      recording = new Recording(request, { writer, watch, kernel });
+      recording.#attach();
+      await recording.#takeBaseline(onProgress);
+      recording.#state = "ready";
+      return recording;
+    } catch (thrown) {
+      if (recording === undefined) writer.abort();
+      else recording.abort();
+      removeTrace(writer.dir);
+      throw thrown;
+    }
+  }
+
+  #attach(): void {
+    const { shared, ring } = this.#kernel;
+    shared.selfTgid = process.pid;
+    shared.stopMark = Math.floor(ring.sizeBytes * 0.75);
+    shared.enabled = true;
+    this.#kernel.attach();
+    this.#announce(this.#writer.dir, ANNOUNCE_EXCLUDED, false);
+    for (const { path, index } of this.#watch.roots) this.#announce(path, index, true);
+    shared.devs = [...new Set(this.#mounts.map((mount) => mount.dev))];
+    for (const stream of [1, 2] as const) this.#announceOutput(stream);
+  }
+
+  #announce(path: string, index: number, keep: boolean): void {
+    const fd = openSync(Buffer.from(path, "latin1"), constants.O_RDONLY | constants.O_DIRECTORY);
+    libc.fallocate(fd, ANNOUNCE_MODE, index, 0);
+    if (!keep) return closeSync(fd);
+    const stat = new InodeStat();
+    if (stat.readFd(fd) !== 0) throw new DiffKeeperError("io", `cannot look at "${path}"`);
+    this.#mounts.push({ dev: stat.dev, fd });
+  }
+
+  #announceOutput(stream: 1 | 2): void {
+    const stat = new InodeStat();
+    if (stat.readFd(stream) === 0) this.#kernel.shared.setOutput(stream, stat.dev, stat.ino);
+  }
+
+  async #takeBaseline(onProgress: (text: string) => void): Promise<void> {
+    const timer = setInterval(() => this.#drainEarly(), DRAIN_PAUSE_MS * 10);
+    try {
+      this.#writer.begin();
+      this.#writer.putRecording(this.#info());
+      this.#writer.commit();
+      const summary = await takeBaseline({
+        watch: this.#watch,
+        tree: this.#tree,
+        trace: this.#writer,
+        ...(this.#request.baselineBytesMax === undefined
+          ? {}
+          : { bytesMax: this.#request.baselineBytesMax }),
+        onProgress: ({ files, totalFiles, bytes }) =>
+          onProgress(
+            `copying the folder's state: ${formatCount(files)} of ${
+              formatCount(totalFiles)
+            } files, ${formatBytes(bytes)}`,
+          ),
+      });
+      if (summary.gaps > 0) {
+        this.notes.push(
+          `${summary.gaps} not readable before the start: ${summary.gapTexts[0] ?? ""}`,
+        );
+      }
+    } finally {
+      clearInterval(timer);
+    }
+    this.#drainEarly();
+  }
+
+  #drainEarly(): void {
+    this.#kernel.ring.drain(
+      (bytes, words, offset) => this.#early.take(bytes, words, offset),
+      DRAIN_TURN_BYTES_MAX,
+    );
+  }
+
+  #info() {
+    return encodeRecording({
+      argv: this.#request.argv,
+      cwd: this.#request.cwd,
+      name: this.#request.name,
+      envNames: this.#request.envNames,
+      rootPaths: this.#watch.roots.map((root) => root.path),
+      startEpochNs: clockNs(CLOCK_REALTIME),
+      kernel: release(),
+      machine: machine(),
+      host: hostname(),
+      tracer: `ebpf (${this.#kernel.hooks.join(", ")})`,
+      versions: { diffkeeper: this.#request.version, bun: Bun.version, trace: "1" },
+    });
+  }
+
+  /** From now on the next exec of `pid` is the command. Returns the folder of its cgroup, if it has one. */
+  arm(pid: number): string | undefined {
+    this.#drainEarly();
+    this.#startNs = clockNs(CLOCK_BOOTTIME);
+    this.#writer.begin();
+    this.#writer.putRecording(this.#info());
+    this.#writer.commit();
+    this.#assist = new LiveAssist(this.#mounts);
+    this.#resolver = new Resolver(this.#tree, {
+      roots: this.#watch.roots.map((root) => ({
+        path: root.path,
+        node: this.#tree.roots[root.index]?.id ?? 0,
+      })),
+      excluded: (path, isDir, root) => this.#watch.excluded(path, isDir, root),
+      startNs: this.#startNs,
+      arch: arch() === "arm64" ? "arm64" : "x64",
+      assist: this.#assist,
+    }, this.#journal);
+    this.#early.replay((bytes, words, offset) => this.#resolver?.accept(bytes, words, offset));
+    this.#freezer.hold(pid);
+    this.#kernel.shared.launcherTgid = pid;
+    this.#state = "running";
+    return this.#freezer.folder;
+  }
+
+  /** Drains until `end`. Resolves when the last turn is over. */
+  async run(): Promise<void> {
+    let over: () => void = () => undefined;
+    this.#ended = new Promise((resolve) => over = resolve);
+    try {
+      while (this.#state === "running") {
+        const bytes = this.#turn();
+        // a turn of the event loop for messages; a pause when there was nothing
+        await Bun.sleep(bytes > 0 ? 0 : DRAIN_PAUSE_MS);
+      }
+    } finally {
+      over();
+    }
+  }
+
+  #turn(): number {
+    const { ring } = this.#kernel;
+    const resolver = this.#resolver;
+    if (resolver === undefined) return 0;
+    this.#freezer.look(ring.pendingBytes);
+    const bytes = ring.drain((u8, u32, offset) => {
+      if (this.#freezer.isStop(u32, offset)) this.#freezer.stopped(u32, offset);
+      else resolver.accept(u8, u32, offset);
+    }, DRAIN_TURN_BYTES_MAX);
+    this.#losses.report(resolver);
+    this.#freezer.look(ring.pendingBytes);
+    this.#journal.flushDue();
+    return bytes;
+  }
+
+  /** The command ended: takes what is still in the ring, writes the end, closes the trace. */
+  async end(exitCode: number): Promise<RecordingSummary> {
+    const endNs = Number(clockNs(CLOCK_BOOTTIME) - this.#startNs);
+    this.#state = "ended";
+    await this.#ended;
+    const deadline = performance.now() + DRAIN_END_MS_MAX;
+    while (
+      this.#turn() > 0 || (this.#kernel.ring.pendingBytes > 0 && performance.now() < deadline)
+    );
+    this.#freezer.release();
+    const resolver = this.#resolver;
+    if (resolver === undefined) {
+      throw new DiffKeeperError("defect", "the recording was never armed");
+    }
+    resolver.flush();
+    this.#losses.report(resolver);
+    this.#journal.finish();
+    const summary = this.#summary(endNs, resolver);
+    if (!summary.started) {
+      this.#writer.abort();
+      removeTrace(this.#writer.dir);
+      this.#close();
+      return summary;
+    }
+    this.#writer.finish(encodeEnd({ exitCode, endNs, ...summary }));
+    ownTrace(this.#writer.dir, this.#request.owner);
+    this.#close();
+    return summary;
+  }
+
+  #summary(durationNs: number, resolver: Resolver): RecordingSummary {
+    const losses = this.#losses.counters();
+    const { stats } = resolver;
+    const failed = this.#journal.failed;
+    return {
+      durationNs,
+      events: this.#writer.lastSeq,
+      bytes: stats.bytes,
+      files: stats.files,
+      lostEvents: stats.lostEvents,
+      lostBytes: stats.lostBytes,
+      losses,
+      stateDir: this.#request.stateDir,
+      notes: this.notes,
+      started: this.#journal.started,
+      ...(failed === undefined ? {} : { failed: { code: failed.code, message: failed.message } }),
+    };
+  }
+
+  /** Gives up. A recording that was running stays as a cut trace. */
+  abort(): void {
+    if (this.#state === "aborted" || this.#state === "ended") return;
+    this.#state = "aborted";
+    this.#freezer.release();
+    this.#writer.abort();
+    this.#close();
+  }
+
+  #close(): void {
+    this.#assist?.close();
+    for (const { fd } of this.#mounts) closeSync(fd);
+    this.#mounts.length = 0;
+    this.#kernel.close();
+  }
+}

@@ -1,0 +1,182 @@
+/**
+ * The main thread's side of a recording: starts the drain worker and the launcher, lets the command go when the kernel side is
+ * armed, passes signals on, and waits for both ends. It never prints: a Reporter does.
+ */
+import { closeSync, readFileSync, writeSync } from "node:fs";
+import { constants } from "node:os";
+import { errno, errnoText, libc, pinned } from "../../ffi/libc.ts";
+import { DiffKeeperError } from "../base/error.ts";
+import { commandEnvironment, type CommandUser } from "./invoker.ts";
+import type { LaunchSpec } from "./launcher.ts";
+import type { FromWorker, OpenRequest, RecordingSummary, ToWorker } from "./messages.ts";
+import { forwardSignals } from "./signals.ts";
+
+/** Told how the recording goes. */
+export interface Reporter {
+  progress(text: string): void;
+  /** The command is about to start. */
+  starting(notes: string[]): void;
+}
+
+/** What to record and how. */
+export interface SessionOptions {
+  open: Omit<OpenRequest, "kind" | "envNames">;
+  /** Exact bytes of the command line, binary strings. */
+  argv: string[];
+  user: CommandUser | undefined;
+  viaSudo: boolean;
+  /** How to start this program again, for the launcher and the guard. */
+  self: string[];
+}
+
+/** The end of a session. */
+export interface SessionResult {
+  /** The command's exit code, 128+n for signal n. */
+  exitCode: number;
+  summary: RecordingSummary;
+}
+
+const O_CLOEXEC = 0o2000000;
+const SIGPIPE = 13;
+
+class WorkerLink {
+  readonly #worker: Worker;
+  readonly #waiting: { resolve: (m: FromWorker) => void; reject: (e: unknown) => void }[] = [];
+  readonly #arrived: FromWorker[] = [];
+
+  constructor(url: string | URL, onProgress: (text: string) => void) {
+    this.#worker = new Worker(url);
+    this.#worker.onmessage = (event: MessageEvent<FromWorker>) => {
+      const message = event.data;
+      if (message.kind === "progress") return onProgress(message.text);
+      const waiter = this.#waiting.shift();
+      if (waiter === undefined) this.#arrived.push(message);
+      else waiter.resolve(message);
+    };
+    this.#worker.onerror = (event) => {
+      const error = new DiffKeeperError("defect", `the drain worker failed: ${event.message}`);
+      this.#waiting.shift()?.reject(error);
+    };
+  }
+
+  say(message: ToWorker): void {
+    this.#worker.postMessage(message);
+  }
+
+  /** @throws {DiffKeeperError} the error that the worker reports. */
+  async next<K extends FromWorker["kind"]>(kind: K): Promise<Extract<FromWorker, { kind: K }>> {
+    const message = this.#arrived.shift() ??
+      await new Promise<FromWorker>((resolve, reject) => this.#waiting.push({ resolve, reject }));
+    if (message.kind === "failed") {
+      const { code, message: text, hint, cause } = message.error;
+      throw new DiffKeeperError(code, text, {
+        ...(hint === undefined ? {} : { hint }),
+        ...(cause === undefined ? {} : { cause }),
+      });
+    }
+    if (message.kind !== kind) {
+      throw new DiffKeeperError("defect", "the drain worker spoke out of turn");
+    }
+    return message as Extract<FromWorker, { kind: K }>;
+  }
+}
+
+/** A pipe whose read end the launcher inherits. */
+function makePipe(): { readFd: number; writeFd: number } {
+  const fds = pinned(8);
+  if (libc.pipe2(fds.address, O_CLOEXEC) !== 0) {
+    throw new DiffKeeperError("io", `cannot make a pipe: ${errnoText(errno())}`);
+  }
+  const view = new DataView(fds.bytes.buffer);
+  return { readFd: view.getInt32(0, true), writeFd: view.getInt32(4, true) };
+}
+
+function ignoredSignals(): number[] {
+  const mask = /^SigIgn:\s*([0-9a-f]+)/m.exec(readFileSync("/proc/self/status", "latin1"))?.[1];
+  const bits = BigInt(`0x${mask ?? "0"}`);
+  const all = Array.from({ length: 31 }, (_, i) => i + 1);
+  return all.filter((n) => n !== SIGPIPE && (bits >> BigInt(n - 1) & 1n) === 1n);
+}
+
+/** The soft limit of open files that the shell gave us; the runtime raised ours. */
+function openFilesMax(): number | undefined {
+  try {
+    const text = readFileSync(`/proc/${process.ppid}/limits`, "latin1");
+    const soft = /^Max open files\s+(\d+)/m.exec(text)?.[1];
+    return soft === undefined ? undefined : Number(soft);
+  } catch {
+    return undefined;
+  }
+}
+
+function launchSpec(options: SessionOptions): LaunchSpec {
+  const env = commandEnvironment(options.user, options.viaSudo);
+  const { user } = options;
+  const filesMax = openFilesMax();
+  return {
+    argv: options.argv,
+    env,
+    ...(user === undefined ? {} : { user: { uid: user.uid, gid: user.gid, groups: user.groups } }),
+    ignoredSignals: ignoredSignals(),
+    ...(filesMax === undefined ? {} : { openFilesMax: filesMax }),
+  };
+}
+
+function exitCodeOfChild(child: Bun.Subprocess): number {
+  if (child.signalCode === null) return child.exitCode ?? 1;
+  const numbers: Record<string, number> = constants.signals;
+  return 128 + (numbers[child.signalCode] ?? 0);
+}
+
+/**
+ * Records a command from start to end.
+ * @throws {DiffKeeperError} the recorder could not start, or failed; the command has not run, or has run to its end.
+ */
+export async function runSession(
+  options: SessionOptions,
+  reporter: Reporter,
+): Promise<SessionResult> {
+  const link = new WorkerLink(workerUrl(), (text) => reporter.progress(text));
+  const spec = launchSpec(options);
+  const envNames = spec.env.map((entry) => entry.slice(0, entry.indexOf("=")));
+  link.say({ kind: "open", envNames, ...options.open });
+  const pipe = makePipe();
+  const child = Bun.spawn([...options.self, "__launch"], {
+    stdio: ["inherit", "inherit", "inherit", pipe.readFd],
+  });
+  closeSync(pipe.readFd);
+  let guard: Bun.Subprocess | undefined;
+  const signals = forwardSignals(child.pid);
+  try {
+    writeSync(pipe.writeFd, `${JSON.stringify(spec)}\n`);
+    const { notes } = await link.next("ready");
+    link.say({ kind: "arm", pid: child.pid });
+    const { cgroup } = await link.next("armed");
+    if (cgroup !== undefined) {
+      guard = Bun.spawn([...options.self, "__guard", cgroup], {
+        stdio: ["pipe", "ignore", "ignore"],
+      });
+    }
+    reporter.starting(notes);
+    writeSync(pipe.writeFd, "g");
+  } catch (thrown) {
+    closeSync(pipe.writeFd);
+    await child.exited;
+    throw thrown;
+  }
+  closeSync(pipe.writeFd);
+  await child.exited;
+  signals.stop();
+  const exitCode = exitCodeOfChild(child);
+  link.say({ kind: "ended", exitCode });
+  const { summary } = await link.next("done");
+  guard?.kill();
+  return { exitCode, summary };
+}
+
+/** The worker's entry: in the compiled binary its bundled path, else the source file. */
+function workerUrl(): string | URL {
+  return Bun.main.startsWith("/$bunfs/")
+    ? "./src/record/drain_worker.ts"
+    : new URL("./drain_worker.ts", import.meta.url);
+}
