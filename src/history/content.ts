@@ -17,7 +17,7 @@ export const CONTENT_PAGE_BYTES = 4096;
 const DIRECT_AVERAGE_BYTES = 64 * 1024;
 
 /** Below this length a loop copies faster than a typed array's `set`. */
-const LOOP_COPY_BYTES = 24;
+const LOOP_COPY_BYTES = 48;
 
 /** Where payload comes from: the body of a row (after its envelope), verified. The caller does not keep it. */
 export interface PayloadSource {
@@ -33,6 +33,8 @@ export class Materializer {
   readonly #payloads: PayloadSource;
   readonly #pages = new Uint8Array(CONTENT_WINDOW_BYTES / CONTENT_PAGE_BYTES);
   #window = new Uint8Array(0);
+  #lastRow = -1;
+  #lastBody: Uint8Array = new Uint8Array(0);
 
   constructor(log: ContentLog, payloads: PayloadSource) {
     this.#log = log;
@@ -76,8 +78,12 @@ export class Materializer {
     }
   }
 
+  /** Mostly thousands of operations in a row lie in the same row. */
   #bodyFor(op: number): Uint8Array {
-    const body = this.#payloads.body(this.#log.row(op));
+    const row = this.#log.row(op);
+    if (row !== this.#lastRow) this.#lastBody = this.#payloads.body(row);
+    this.#lastRow = row;
+    const body = this.#lastBody;
     if (this.#log.rowOffset(op) + this.#log.length(op) > body.length) {
       throw new DiffKeeperError(
         "data_corrupt",

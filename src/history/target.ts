@@ -15,6 +15,7 @@ const FOLDER_FLAGS = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NO
 const FILE_FLAGS = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL |
   constants.O_NOFOLLOW | O_CLOEXEC;
 const PERMISSIONS = 0o7777;
+const SELF = cString(".");
 const U32 = 4_294_967_296;
 
 /** `tv_nsec` of utimensat(2) that leaves the access time as it is. */
@@ -61,6 +62,11 @@ function failure(action: string, name: string): DiffKeeperError {
   return new DiffKeeperError(denied ? "not_writable" : "io", message, { cause: errnoText(code) });
 }
 
+/** Whether owners can be set: the effective user is root. */
+export function isRoot(): boolean {
+  return libcTree.geteuid() === 0;
+}
+
 /** Closes a descriptor that was opened here. */
 export function closeFd(fd: number): void {
   libc.close(fd);
@@ -70,6 +76,13 @@ export function closeFd(fd: number): void {
 export function openFolder(parent: number, name: string): number {
   const fd = libc.openat(parent, nameBytes(name), FOLDER_FLAGS, 0);
   if (fd < 0) throw failure("cannot open the folder", name);
+  return fd;
+}
+
+/** A second descriptor of an open folder. */
+export function reopenFolder(folder: number): number {
+  const fd = libc.openat(folder, SELF, FOLDER_FLAGS, 0);
+  if (fd < 0) throw failure("cannot open the folder", "");
   return fd;
 }
 

@@ -1,0 +1,161 @@
+/**
+ * The state of a recording at one point: baseline and journal folded up to a position. Names and attributes go through
+ * the same Tree that the recorder used, contents into a ContentLog, and what is missing (gaps, content that could not be
+ * read) is kept beside them, so that whoever shows the state can say so. Writes, nearly all of a large journal, are
+ * folded from the cursor's fields without an object per event.
+ */
+import { DiffKeeperError } from "../base/error.ts";
+import type { EventCursor } from "../format/event_codec.ts";
+import { isAfterSpan, type TimeSpan } from "../format/time_expr.ts";
+import { EventFlag, Op, type TraceEvent } from "../format/trace_event.ts";
+import { Tree } from "../resolve/tree.ts";
+import { ContentLog } from "./content_log.ts";
+
+/** Gaps of which the details are kept; of further ones only their number and sums. */
+const GAPS_KEPT_MAX = 1000;
+
+/** Something that was lost before the folded point. */
+export interface Gap {
+  /** 0: in the baseline, before the command. */
+  seq: number;
+  tNs: number;
+  node: number;
+  events: number;
+  bytes: number;
+  text: string;
+  /** What it is about, a binary string; "" for nothing in particular. */
+  path: string;
+}
+
+/** The state at a point. */
+export class History {
+  readonly tree = new Tree();
+  readonly content = new ContentLog();
+  /** The first gaps, in order; `gapCount` counts all. */
+  readonly gaps: Gap[] = [];
+  gapCount = 0;
+  /** Nodes with content that was not captured at some time; unknownRanges tells what is still unknown. */
+  readonly unread = new Set<number>();
+  /** Nodes that a gap concerns and that were not read back since, with the last gap. */
+  readonly doubted = new Map<number, Gap>();
+  /** Number and time of the last event folded; 0 after the baseline. */
+  lastSeq = 0;
+  lastNs = 0;
+
+  /**
+   * Folds the rest of a batch up to the end of the span.
+   * @param rowId of the batch: small payloads are pointers into it.
+   * @returns false when an event after the span was met: nothing more is to be folded.
+   */
+  fold(cursor: EventCursor, rowId: number, until?: TimeSpan): boolean {
+    while (cursor.next()) {
+      const { seq, tNs } = cursor;
+      if (until !== undefined && seq !== 0 && isAfterSpan(until, seq, tNs)) return false;
+      if (seq !== 0) [this.lastSeq, this.lastNs] = [seq, tNs];
+      const plain = cursor.op === Op.WRITE && (cursor.flags & SLOW_FLAGS) === 0;
+      if (plain && cursor.payloadLength === cursor.length) this.#foldWrite(cursor, rowId);
+      else this.#foldEvent(cursor.event(), { rowId, rowOffset: cursor.payloadOffset });
+    }
+    return true;
+  }
+
+  #foldWrite(cursor: EventCursor, rowId: number): void {
+    const node = this.tree.node(cursor.node);
+    if (node === undefined) throw unknownNode(cursor.node);
+    const { offset, length } = cursor;
+    this.tree.applyWrite(node, offset + length, cursor);
+    this.content.data(node.id, offset, { row: rowId, rowOffset: cursor.payloadOffset, length });
+  }
+
+  #foldEvent(event: TraceEvent, at: { rowId: number; rowOffset: number }): void {
+    const isNew = this.tree.node(event.node) === undefined;
+    this.tree.apply(event);
+    const { node, length = 0, offset = 0 } = event;
+    switch (event.op) {
+      case Op.WRITE:
+        this.#write(event, at);
+        return;
+      case Op.MMAP:
+        if (event.extents !== undefined || event.inline !== undefined) this.#write(event, at);
+        return;
+      case Op.BASELINE:
+        this.#whole(event, event.attr?.size ?? 0, at);
+        return;
+      case Op.RESYNC:
+        this.#whole(event, length, at);
+        this.doubted.delete(node);
+        return;
+      case Op.RENAME:
+      case Op.LINK:
+        if (isNew || event.parent === 0) this.#cameIn(event, at);
+        return;
+      case Op.TRUNCATE:
+        this.content.truncate(node, length);
+        return;
+      case Op.FALLOCATE:
+        this.content.zero(node, offset, length, (event.flags & EventFlag.KEEP_SIZE) !== 0);
+        return;
+      case Op.GAP:
+        this.#gap(event);
+        return;
+      default:
+        return;
+    }
+  }
+
+  #write(event: TraceEvent, at: { rowId: number; rowOffset: number }): void {
+    const { node, length = 0, offset = 0 } = event;
+    if ((event.flags & EventFlag.UNREAD) !== 0) {
+      this.content.unknown(node, offset, length);
+      this.unread.add(node);
+    }
+    const extents = event.extents ?? inlineExtents(event, at);
+    const isPartial = (event.flags & EventFlag.UNREAD) !== 0;
+    if (!isPartial) this.content.extents(node, offset, { length, extents });
+    else {
+      for (const { row, offset: rowOffset, length: part, at: within } of extents) {
+        this.content.data(node, offset + within, { row, rowOffset, length: part });
+      }
+    }
+  }
+
+  /** The whole content of a node becomes what the event says. */
+  #whole(event: TraceEvent, size: number, at: { rowId: number; rowOffset: number }): void {
+    const node = this.tree.need(event.node);
+    if (!node.isFile) return;
+    this.content.reset(node.id);
+    this.content.truncate(node.id, size);
+    this.#write({ ...event, offset: 0, length: size }, at);
+    this.content.truncate(node.id, size);
+  }
+
+  /** Came from outside the watched folders: unless the event has its content, that is not known yet. */
+  #cameIn(event: TraceEvent, at: { rowId: number; rowOffset: number }): void {
+    const hasContent = event.extents !== undefined || event.inline !== undefined;
+    const flags = hasContent ? event.flags : event.flags | EventFlag.UNREAD;
+    if (event.attr !== undefined) this.#whole({ ...event, flags }, event.attr.size, at);
+  }
+
+  #gap(event: TraceEvent): void {
+    this.gapCount++;
+    const { seq, tNs, node, loss, text = "" } = event;
+    const { events, bytes } = loss ?? { events: 0, bytes: 0 };
+    const gap = { seq, tNs, node, events, bytes, text, path: event.path ?? "" };
+    if (node !== 0) this.doubted.set(node, gap);
+    if (this.gaps.length < GAPS_KEPT_MAX) this.gaps.push(gap);
+  }
+}
+
+const SLOW_FLAGS = EventFlag.EXTENTS | EventFlag.TLVS | EventFlag.UNREAD;
+
+function inlineExtents(
+  event: TraceEvent,
+  at: { rowId: number; rowOffset: number },
+): { row: number; offset: number; length: number; at: number }[] {
+  const length = event.inline?.length ?? 0;
+  return length === 0 ? [] : [{ row: at.rowId, offset: at.rowOffset, length, at: 0 }];
+}
+
+function unknownNode(node: number): DiffKeeperError {
+  return new DiffKeeperError("data_corrupt", `cannot apply an event: node ${node} is not known`);
+}

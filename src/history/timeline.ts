@@ -1,0 +1,179 @@
+/**
+ * The events of a trace in order, with the path of each, filtered. Reads what is stored when asked and goes on from there
+ * the next time, so that a running recording can be followed. Only events that pass the filters become objects; of the
+ * others only those on names are folded.
+ */
+import type { EventCursor } from "../format/event_codec.ts";
+import type { Glob } from "../format/glob.ts";
+import { isAfterSpan, isBeforeSpan, type TimeSpan } from "../format/time_expr.ts";
+import { EventFlag, Op, type TraceEvent } from "../format/trace_event.ts";
+import { changesNames, type EventPlace, Places } from "./places.ts";
+import type { OnProgress, Trace } from "./trace.ts";
+
+/** Which events to give; what is absent does not filter. */
+export interface TimelineFilter {
+  /** Covers the path or the new path. Losses that name no path pass, because they may concern every path. */
+  glob?: Glob;
+  ops?: ReadonlySet<number>;
+  /** Losses, which have no process, pass. */
+  pids?: ReadonlySet<number>;
+  from?: TimeSpan;
+  to?: TimeSpan;
+}
+
+/** One event of the timeline. */
+export interface TimelineEntry {
+  seq: number;
+  tNs: number;
+  op: number;
+  flags: number;
+  pid: number;
+  /** Task name, a binary string. */
+  comm: string;
+  node: number;
+  place: EventPlace;
+  offset: number;
+  length: number;
+  /** The whole event; absent for plain writes, of which all is said above. */
+  event?: TraceEvent;
+}
+
+/** Events after which progress is reported. */
+const PROGRESS_EVENTS = 65_536;
+
+/** See the head of the file. */
+export class Timeline {
+  readonly #trace: Trace;
+  readonly #filter: TimelineFilter;
+  readonly #onProgress: OnProgress | undefined;
+  readonly #places = new Places();
+  readonly #globVerdicts = new Map<EventPlace, boolean>();
+  #lastSeq = 0;
+  #isBegun = false;
+  /** Whether an event after `to` was met: nothing more will come. */
+  isDone = false;
+
+  constructor(trace: Trace, filter: TimelineFilter, onProgress?: OnProgress) {
+    this.#trace = trace;
+    this.#filter = filter;
+    this.#onProgress = onProgress;
+  }
+
+  /** The entries stored since the last call; all at the first. @throws {DiffKeeperError} `data_corrupt` */
+  *entries(): Generator<TimelineEntry> {
+    if (!this.#isBegun) {
+      for (const { cursor } of this.#trace.reader.baselineBatches()) {
+        this.#places.foldBaseline(cursor);
+      }
+      this.#isBegun = true;
+    }
+    const { to } = this.#filter;
+    for (const { cursor } of this.#trace.reader.pollNewBatches(this.#lastSeq)) {
+      while (!this.isDone && cursor.next()) {
+        const { seq } = cursor;
+        if (to !== undefined && isAfterSpan(to, seq, cursor.tNs)) {
+          this.isDone = true;
+          return;
+        }
+        this.#lastSeq = seq;
+        if (seq % PROGRESS_EVENTS === 0) this.#onProgress?.(seq);
+        const entry = this.#read(cursor);
+        if (entry !== undefined) yield entry;
+      }
+      if (this.isDone) return;
+    }
+  }
+
+  /** The entry the cursor stands on, if it passes. */
+  #read(cursor: EventCursor): TimelineEntry | undefined {
+    const { op } = cursor;
+    const passes = this.#passesHead(cursor, op);
+    let event: TraceEvent | undefined;
+    let place: EventPlace | undefined;
+    if (changesNames(op)) {
+      event = cursor.event();
+      place = this.#places.fold(event);
+    }
+    if (!passes) return undefined;
+    place ??= this.#places.ofNode(cursor.node);
+    if (op !== Op.WRITE || (cursor.flags & EventFlag.UNREAD) !== 0) event ??= cursor.event();
+    if (!this.#passesGlob(place, op)) return undefined;
+    return entryOf(cursor, place, event);
+  }
+
+  #passesHead(cursor: EventCursor, op: number): boolean {
+    const { ops, pids, from } = this.#filter;
+    if (from !== undefined && isBeforeSpan(from, cursor.seq, cursor.tNs)) return false;
+    if (ops !== undefined && !ops.has(op)) return false;
+    return pids === undefined || op === Op.GAP || pids.has(cursor.pid);
+  }
+
+  #passesGlob(place: EventPlace, op: number): boolean {
+    const { glob } = this.#filter;
+    if (glob === undefined) return true;
+    if (op === Op.GAP && place.path === undefined) return true;
+    const known = this.#globVerdicts.get(place);
+    if (known !== undefined) return known;
+    const root = this.#trace.recording.rootPaths[place.root] ?? "";
+    const passes = [place.path, place.to].some((path) =>
+      path !== undefined && glob.covers(path, root)
+    );
+    if (this.#globVerdicts.size >= VERDICTS_MAX) this.#globVerdicts.clear();
+    this.#globVerdicts.set(place, passes);
+    return passes;
+  }
+}
+
+/** Verdicts on places kept; then all are forgotten, because they can be found again. */
+const VERDICTS_MAX = 65_536;
+
+function entryOf(
+  cursor: EventCursor,
+  place: EventPlace,
+  event: TraceEvent | undefined,
+): TimelineEntry {
+  const isName = changesNames(cursor.op);
+  return {
+    seq: cursor.seq,
+    tNs: cursor.tNs,
+    op: cursor.op,
+    flags: cursor.flags,
+    pid: cursor.pid,
+    comm: cursor.comm,
+    node: cursor.node,
+    place,
+    offset: isName ? 0 : cursor.offset,
+    length: isName ? 0 : cursor.length,
+    event,
+  };
+}
+
+/** The `half` items before a moment and the `half` items from it on. `isBefore` says where an item lies. */
+export function* around<T>(
+  items: Iterable<T>,
+  half: number,
+  isBefore: (item: T) => boolean,
+): Generator<T> {
+  const before: T[] = [];
+  let after = 0;
+  for (const item of items) {
+    if (isBefore(item)) {
+      if (before.push(item) > half) before.shift();
+      continue;
+    }
+    if (after === 0) yield* before;
+    if (after++ === half) return;
+    yield item;
+  }
+  if (after === 0) yield* before;
+}
+
+/** The first `count` items. */
+export function* limited<T>(items: Iterable<T>, count: number): Generator<T> {
+  let given = 0;
+  if (count === 0) return;
+  for (const item of items) {
+    yield item;
+    if (++given === count) return;
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * A trace as its readers see it: what was recorded, how far it reaches, whether it ended in order, and its state folded to
+ * any point. Wraps the store's reader, which checks all bytes; nothing is written.
+ */
+import {
+  decodeEnd,
+  decodeRecording,
+  type EndInfo,
+  type RecordingInfo,
+} from "../format/recording_info.ts";
+import { formatTime, isAfterSpan, type TimeRange, type TimeSpan } from "../format/time_expr.ts";
+import { EventFlag, Op, type TraceEvent } from "../format/trace_event.ts";
+import { TraceReader } from "../store/trace_reader.ts";
+import type { PayloadSource } from "./content.ts";
+import { History } from "./fold.ts";
+
+/** Counts of a recording, from its end row or, where there is none, from its events. */
+export interface TraceTotals {
+  events: number;
+  /** Bytes written. */
+  bytes: number;
+  /** Files touched. */
+  files: number;
+  lostEvents: number;
+  lostBytes: number;
+}
+
+/** Called now and then during long work with the number of the event reached. */
+export type OnProgress = (seq: number) => void;
+
+/** See the head of the file. */
+export class Trace implements PayloadSource {
+  readonly reader: TraceReader;
+  readonly recording: RecordingInfo;
+
+  private constructor(reader: TraceReader) {
+    this.reader = reader;
+    this.recording = decodeRecording(reader.info().recording);
+  }
+
+  /** Opens the trace in a state-dir. @throws {DiffKeeperError} as TraceReader.open. */
+  static open(dir: string): Trace {
+    const reader = TraceReader.open(dir);
+    try {
+      return new Trace(reader);
+    } catch (thrown) {
+      reader.close();
+      throw thrown;
+    }
+  }
+
+  close(): void {
+    this.reader.close();
+  }
+
+  /** Whether it ended in order, was cut, or is going on; asked anew on each call. */
+  state(): "recording" | "ended" | "cut" {
+    return this.reader.info().state;
+  }
+
+  /** What the recorder said at the end, absent while it records and when it was cut. */
+  end(): EndInfo | undefined {
+    const { end } = this.reader.info();
+    return end === undefined ? undefined : decodeEnd(end);
+  }
+
+  /** How far the recording reaches; grows while it goes on. */
+  range(): TimeRange {
+    const last = this.reader.lastEvent();
+    return {
+      lastSeq: last.seq,
+      endNs: Math.max(last.tNs, this.end()?.endNs ?? 0),
+      startEpochNs: this.recording.startEpochNs,
+    };
+  }
+
+  /** What to say of a recording that did not end in order; undefined when there is nothing to say. */
+  cutText(): string | undefined {
+    if (this.state() !== "cut") return undefined;
+    const { endNs, lastSeq } = this.range();
+    return `recording was cut at ${formatTime(endNs)}: ` +
+      `the recorder was stopped; all is here up to event #${lastSeq}`;
+  }
+
+  /** The checked body of a row. */
+  body(row: number): Uint8Array {
+    return this.reader.row(row);
+  }
+
+  /** What an OUTPUT event printed, as UTF-8, at most `max` bytes of it. */
+  outputText(event: TraceEvent, max = Number.POSITIVE_INFINITY): string {
+    const pieces = event.inline === undefined ? [] : [event.inline];
+    let length = 0;
+    for (const { row, offset, length: size } of event.extents ?? []) {
+      if (length >= max) break;
+      pieces.push(this.reader.slice({ row, offset, length: size }));
+      length += size;
+    }
+    return Buffer.concat(pieces).subarray(0, max).toString("utf8");
+  }
+
+  /** The state at the end of a span. */
+  foldTo(span: TimeSpan, onProgress?: OnProgress): History {
+    const history = new History();
+    for (const { row, cursor } of this.reader.baselineBatches()) history.fold(cursor, row);
+    if (span.unit === "seq" && span.to < 1) return history;
+    for (const { row, seq, tNs, cursor } of this.reader.journalBatches()) {
+      if (isAfterSpan(span, seq, tNs) || !history.fold(cursor, row, span)) break;
+      onProgress?.(history.lastSeq);
+    }
+    return history;
+  }
+
+  /** The counts, from the end row if there is one, else by reading all events. */
+  totals(onProgress?: OnProgress): TraceTotals {
+    return this.end() ?? this.#countTotals(onProgress);
+  }
+
+  #countTotals(onProgress?: OnProgress): TraceTotals {
+    const totals = { events: 0, bytes: 0, files: 0, lostEvents: 0, lostBytes: 0 };
+    const files = new Set<number>();
+    for (const { cursor } of this.reader.journalBatches()) {
+      while (cursor.next()) {
+        totals.events++;
+        const { op } = cursor;
+        if (op === Op.WRITE) totals.bytes += cursor.length;
+        if (op === Op.GAP) {
+          const { loss } = cursor.event();
+          totals.lostEvents += loss?.events ?? 0;
+          totals.lostBytes += loss?.bytes ?? 0;
+        }
+        if (cursor.node !== 0 && op !== Op.GAP && (cursor.flags & EventFlag.OUTSIDE) === 0) {
+          files.add(cursor.node);
+        }
+      }
+      onProgress?.(totals.events);
+    }
+    return { ...totals, files: files.size };
+  }
+}
