@@ -1,10 +1,132 @@
-/** `diffkeeper export`: a placeholder until the command is built. */
+/** `diffkeeper export`: the watched folders as they were at a moment. */
 import type { Command } from "commander";
-import { DiffKeeperError } from "../base/error.ts";
+import { formatBytes, formatCount } from "../base/units.ts";
+import { formatTime, TIME_FORMS, TIME_RULE } from "../format/time_expr.ts";
+import { exportTree } from "../history/export.ts";
+import type { ExportReport } from "../history/export_report.ts";
+import type { History } from "../history/fold.ts";
+import { base64Of, isText, textOf } from "../history/path_text.ts";
+import { closeFd, isRoot } from "../history/target.ts";
+import { openTarget } from "../history/target_folder.ts";
+import type { Trace } from "../history/trace.ts";
+import { oneLine, ResultWriter } from "./output.ts";
+import { globOf, openTrace, spanOf, stateDirOption, withProgress } from "./trace_options.ts";
+
+/** Exit code of --strict when something could not be restored exactly. */
+const STRICT_EXIT_CODE = 1;
+
+/** Warnings shown on stderr; of more than these only the number. --json has all that were kept. */
+const WARNINGS_SHOWN_MAX = 20;
+
+interface ExportFlags {
+  stateDir: string;
+  time: string;
+  out: string;
+  path?: string;
+  force?: boolean;
+  strict?: boolean;
+  json?: boolean;
+}
+
+const HELP = `
+Times: ${TIME_FORMS}.
+Quote the #. The rule: ${TIME_RULE}.
+
+One watched folder lands directly in the target, several each under its absolute path. Owners are set when
+this runs as root. What could not be restored exactly is named on stderr; --strict makes it an error.`;
 
 /** Adds the command to the program. */
 export function register(program: Command): void {
-  program.command("export").description("not built yet").action(() => {
-    throw new DiffKeeperError("defect", "cannot run export: it is not built yet");
+  program.command("export")
+    .description("rebuild the watched folders as they were at a moment")
+    .addOption(stateDirOption())
+    .requiredOption("--time <time>", "which moment")
+    .requiredOption("--out <dir>", "the folder to write to: new or empty")
+    .option("--path <glob>", "only what this covers: *.log, src/**, a folder")
+    .option("--force", "remove what is in the target first")
+    .option("--strict", "exit with 1 when something could not be restored exactly")
+    .option("--json", "say what was made as one JSON object")
+    .addHelpText("after", HELP)
+    .action(run);
+}
+
+function run(flags: ExportFlags): void {
+  const glob = globOf(flags.path);
+  const trace = openTrace(flags.stateDir);
+  try {
+    const range = trace.range();
+    const span = spanOf(flags.time, range);
+    if (span === undefined) return;
+    const history = withProgress("reading events", range.lastSeq, (onProgress) => {
+      return trace.foldTo(span, onProgress);
+    });
+    const target = openTarget(flags.out, {
+      force: flags.force === true,
+      stateDir: trace.reader.dir,
+    });
+    const report = withProgress("writing files", history.tree.size, (onProgress) => {
+      const { rootPaths } = trace.recording;
+      return exportTree(history, trace, { target, rootPaths, glob, owner: isRoot(), onProgress });
+    });
+    closeFd(target);
+    tell(flags, { trace, history, report });
+    if (flags.strict === true && report.warningCount > 0) process.exitCode = STRICT_EXIT_CODE;
+  } finally {
+    trace.close();
+  }
+}
+
+function tell(
+  flags: ExportFlags,
+  result: { trace: Trace; history: History; report: ExportReport },
+): void {
+  const { history, report } = result;
+  for (const { path, text } of report.warnings.slice(0, WARNINGS_SHOWN_MAX)) {
+    const where = path === "" ? "" : `${oneLine(textOf(path))}: `;
+    process.stderr.write(`diffkeeper: warning: ${where}${text}\n`);
+  }
+  const hidden = report.warningCount - Math.min(report.warnings.length, WARNINGS_SHOWN_MAX);
+  if (hidden > 0) {
+    process.stderr.write(
+      `diffkeeper: warning: and ${formatCount(hidden)} more (--json has them)\n`,
+    );
+  }
+  const writer = new ResultWriter();
+  if (flags.json === true) writer.line(jsonOf(flags, history, report));
+  else writer.line(`${flags.out}: ${summaryOf(report)}, as of ${momentOf(history)}`);
+  writer.flush();
+}
+
+function momentOf(history: History): string {
+  if (history.lastSeq === 0) return "the start";
+  return `#${history.lastSeq} at ${formatTime(history.lastNs)}`;
+}
+
+function summaryOf(report: ExportReport): string {
+  const parts = [
+    `${formatCount(report.files)} ${report.files === 1 ? "file" : "files"}`,
+    `${formatCount(report.folders)} ${report.folders === 1 ? "folder" : "folders"}`,
+  ];
+  if (report.symlinks > 0) parts.push(`${formatCount(report.symlinks)} symlinks`);
+  if (report.links > 0) parts.push(`${formatCount(report.links)} hard links`);
+  if (report.special > 0) parts.push(`${formatCount(report.special)} special files`);
+  return `${parts.join(", ")}, ${formatBytes(report.bytes)}`;
+}
+
+function jsonOf(flags: ExportFlags, history: History, report: ExportReport): string {
+  const { warnings, warningCount, ...counts } = report;
+  return JSON.stringify({
+    out: flags.out,
+    seq: history.lastSeq,
+    t_ns: history.lastNs,
+    ...counts,
+    exact: warningCount === 0,
+    warning_count: warningCount,
+    warnings: warnings.map(({ kind, path, text }) => ({
+      kind,
+      path: path === "" ? null : textOf(path),
+      ...(isText(path) ? {} : { path_b64: base64Of(path) }),
+      text,
+    })),
   });
 }

@@ -1,10 +1,129 @@
-/** `diffkeeper info`: a placeholder until the command is built. */
+/** `diffkeeper info`: a recording in a few lines. */
 import type { Command } from "commander";
-import { DiffKeeperError } from "../base/error.ts";
+import { formatBytes, formatCount, formatDurationNs } from "../base/units.ts";
+import { formatTime } from "../format/time_expr.ts";
+import { binaryOf, textOf } from "../history/path_text.ts";
+import type { Trace, TraceTotals } from "../history/trace.ts";
+import { oneLine, ResultWriter } from "./output.ts";
+import { TimelineJson } from "./timeline_json.ts";
+import { shellWord } from "./timeline_text.ts";
+import { openTrace, stateDirOption, withProgress } from "./trace_options.ts";
 
 /** Adds the command to the program. */
 export function register(program: Command): void {
-  program.command("info").description("not built yet").action(() => {
-    throw new DiffKeeperError("defect", "cannot run info: it is not built yet");
+  program.command("info")
+    .description("show a recording in a few lines")
+    .addOption(stateDirOption())
+    .option("--json", "one JSON object")
+    .action((flags: { stateDir: string; json?: boolean }) => {
+      const trace = openTrace(flags.stateDir);
+      try {
+        const facts = factsOf(trace);
+        const writer = new ResultWriter();
+        if (flags.json === true) writer.line(JSON.stringify(facts));
+        else for (const line of linesOf(facts)) writer.line(line);
+        writer.flush();
+      } finally {
+        trace.close();
+      }
+    });
+}
+
+/** What `info` says; with --json this very object. */
+interface Facts {
+  /** As one would type it. */
+  command: string;
+  argv: string[];
+  cwd: string;
+  name?: string;
+  watched: string[];
+  /** `recording`, `ended` or `cut`. */
+  state: string;
+  /** Ended in order. */
+  clean: boolean;
+  /** Where a cut recording ends, as the timeline prints it. */
+  cut_at?: string;
+  cut_at_ns?: number;
+  exit_code: number | null;
+  /** RFC 3339. */
+  started: string;
+  duration_ns: number;
+  events: number;
+  bytes: number;
+  files: number;
+  /** Events lost; `lost_bytes` beside it. */
+  lost: number;
+  lost_bytes: number;
+  losses: Record<string, number>;
+  kernel: string;
+  machine: string;
+  host: string;
+  tracer: string;
+  versions: Record<string, string>;
+}
+
+function factsOf(trace: Trace): Facts {
+  const { recording } = trace;
+  const range = trace.range();
+  const state = trace.state();
+  const end = trace.end();
+  const totals: TraceTotals = withProgress("counting events", range.lastSeq, (onProgress) => {
+    return trace.totals(onProgress);
   });
+  return {
+    command: recording.argv.map((word) => shellWord(binaryOf(word))).join(" "),
+    argv: recording.argv,
+    cwd: recording.cwd,
+    ...(recording.name === "" ? {} : { name: recording.name }),
+    watched: recording.rootPaths.map(textOf),
+    state,
+    clean: state === "ended",
+    ...(state === "cut" ? { cut_at: formatTime(range.endNs), cut_at_ns: range.endNs } : {}),
+    exit_code: end?.exitCode ?? null,
+    started: new TimelineJson(trace).wall(0),
+    duration_ns: range.endNs,
+    events: totals.events,
+    bytes: totals.bytes,
+    files: totals.files,
+    lost: totals.lostEvents,
+    lost_bytes: totals.lostBytes,
+    losses: end?.losses ?? {},
+    kernel: recording.kernel,
+    machine: recording.machine,
+    host: recording.host,
+    tracer: recording.tracer,
+    versions: recording.versions,
+  };
+}
+
+function linesOf(facts: Facts): string[] {
+  const losses = Object.entries(facts.losses).filter(([, count]) => count > 0)
+    .map(([name, count]) => `${name} ${formatCount(count)}`);
+  const lostBytes = facts.lost_bytes > 0 ? `, ${formatBytes(facts.lost_bytes)}` : "";
+  const rows: [string, string][] = [
+    ["command", facts.command],
+    ["name", facts.name ?? ""],
+    ["exit code", facts.exit_code === null ? "" : String(facts.exit_code)],
+    ["started", facts.started],
+    ["duration", formatDurationNs(facts.duration_ns)],
+    ["ended", endText(facts)],
+    ["watched", facts.watched.join(", ")],
+    ["events", formatCount(facts.events)],
+    ["bytes", formatBytes(facts.bytes)],
+    ["files", formatCount(facts.files)],
+    [
+      "lost",
+      `${formatCount(facts.lost)}${lostBytes}${losses.length > 0 ? ` (${losses.join(", ")})` : ""}`,
+    ],
+    ["kernel", [facts.kernel, facts.machine].filter((text) => text !== "").join(" ")],
+    ["tracer", facts.tracer],
+    ["versions", Object.entries(facts.versions).map((pair) => pair.join(" ")).join(", ")],
+  ];
+  return rows.filter(([, value]) => value !== "")
+    .map(([name, value]) => `${name.padEnd(10)} ${oneLine(value)}`);
+}
+
+function endText(facts: Facts): string {
+  if (facts.state === "recording") return "not yet: it is being recorded";
+  return facts.cut_at === undefined ? "in order" : `cut at ${facts.cut_at}`;
 }

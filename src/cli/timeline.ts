@@ -1,10 +1,178 @@
-/** `diffkeeper timeline`: a placeholder until the command is built. */
+/** `diffkeeper timeline`: what happened, event by event. */
 import type { Command } from "commander";
 import { DiffKeeperError } from "../base/error.ts";
+import { isBeforeSpan, TIME_FORMS, TIME_RULE } from "../format/time_expr.ts";
+import { Op } from "../format/trace_event.ts";
+import { type Burst, foldBursts, single } from "../history/bursts.ts";
+import { around, limited, Timeline, type TimelineFilter } from "../history/timeline.ts";
+import type { Trace } from "../history/trace.ts";
+import { hasColor, ResultWriter } from "./output.ts";
+import { TimelineJson } from "./timeline_json.ts";
+import { TimelineText } from "./timeline_text.ts";
+import {
+  globOf,
+  openTrace,
+  parseCount,
+  spanOf,
+  stateDirOption,
+  withProgress,
+  wrongValue,
+} from "./trace_options.ts";
+
+/** Pause between two looks at a running recording. */
+const FOLLOW_INTERVAL_MS = 100;
+
+/** Lines that --around shows without --limit. */
+const AROUND_LINES = 20;
+
+interface TimelineFlags {
+  stateDir: string;
+  path?: string;
+  op?: string;
+  pid?: string;
+  from?: string;
+  to?: string;
+  around?: string;
+  limit?: number;
+  all?: boolean;
+  json?: boolean;
+  follow?: boolean;
+}
+
+const HELP = `
+Each line: [time] #number OPERATION path (details) process[pid]
+A burst of writes to one file is one line, under the time and number of its last write.
+
+Times: ${TIME_FORMS}.
+In scripts and shells quote the #. The rule: ${TIME_RULE}.`;
 
 /** Adds the command to the program. */
 export function register(program: Command): void {
-  program.command("timeline").description("not built yet").action(() => {
-    throw new DiffKeeperError("defect", "cannot run timeline: it is not built yet");
+  program.command("timeline")
+    .description("list what happened, event by event")
+    .addOption(stateDirOption())
+    .option("--path <glob>", "only what this covers: *.log, src/**, a folder, /absolute/path")
+    .option("--op <list>", "only these operations: write,rename,...")
+    .option("--pid <list>", "only these processes: 4711,4712")
+    .option("--from <time>", "begin here")
+    .option("--to <time>", "end here, included")
+    .option("--around <time>", `the ${AROUND_LINES} lines (or --limit) nearest to a time`)
+    .option("--limit <n>", "at most this many lines", parseCount)
+    .option("--all", "each write on a line of its own")
+    .option("--json", "one JSON object per event")
+    .option("--follow", "go on while the recording goes on")
+    .addHelpText("after", HELP)
+    .action((flags: TimelineFlags) => run(flags));
+}
+
+async function run(flags: TimelineFlags): Promise<void> {
+  if (flags.follow === true && flags.around !== undefined) {
+    throw new DiffKeeperError("usage", "cannot use --follow with --around", {
+      hint: "leave one of them out",
+    });
+  }
+  const base = { glob: globOf(flags.path), ops: opsOf(flags.op), pids: pidsOf(flags.pid) };
+  const trace = openTrace(flags.stateDir);
+  try {
+    const range = trace.range();
+    const open = flags.follow === true;
+    const filter = {
+      ...base,
+      from: spanOf(flags.from, range, open),
+      to: spanOf(flags.to, range, open),
+    };
+    if (open) await follow(trace, filter, flags);
+    else show(trace, filter, flags);
+  } finally {
+    trace.close();
+  }
+}
+
+function show(trace: Trace, filter: TimelineFilter, flags: TimelineFlags): void {
+  const range = trace.range();
+  const writer = new ResultWriter();
+  const toLine = lineMaker(trace, flags);
+  // On the terminal the lines themselves show that it goes on.
+  const isSilent = process.stdout.isTTY === true;
+  withProgress("reading events", range.lastSeq, (onProgress) => {
+    const timeline = new Timeline(trace, filter, isSilent ? undefined : onProgress);
+    let bursts = burstsOf(timeline, flags);
+    const center = spanOf(flags.around, range);
+    if (center !== undefined) {
+      const lines = flags.limit ?? AROUND_LINES;
+      bursts = around(
+        bursts,
+        Math.ceil(lines / 2),
+        ({ last }) => isBeforeSpan(center, last.seq, last.tNs),
+      );
+    }
+    if (flags.limit !== undefined) bursts = limited(bursts, flags.limit);
+    for (const burst of bursts) writer.line(toLine(burst));
   });
+  writer.flush();
+}
+
+/** Prints what is there, then what comes, until the recording has ended. */
+async function follow(trace: Trace, filter: TimelineFilter, flags: TimelineFlags): Promise<void> {
+  const writer = new ResultWriter();
+  const toLine = lineMaker(trace, flags);
+  const timeline = new Timeline(trace, filter);
+  let left = flags.limit ?? Number.POSITIVE_INFINITY;
+  // Ends with the recording: its state is asked before the last events are read.
+  for (let running = true; running && left > 0 && !timeline.isDone;) {
+    running = trace.state() === "recording";
+    for (const burst of limited(burstsOf(timeline, flags), left)) {
+      writer.line(toLine(burst));
+      left--;
+    }
+    writer.flush();
+    if (running) await Bun.sleep(FOLLOW_INTERVAL_MS);
+  }
+  const cut = trace.cutText();
+  if (cut !== undefined) process.stderr.write(`diffkeeper: ${cut}\n`);
+}
+
+function* burstsOf(timeline: Timeline, flags: TimelineFlags): Generator<Burst> {
+  if (flags.all !== true && flags.json !== true) yield* foldBursts(timeline.entries());
+  else for (const entry of timeline.entries()) yield single(entry);
+}
+
+function lineMaker(trace: Trace, flags: TimelineFlags): (burst: Burst) => string {
+  if (flags.json === true) {
+    const json = new TimelineJson(trace);
+    return ({ last }) => json.line(last);
+  }
+  const text = new TimelineText(trace, {
+    color: hasColor(process.stdout),
+    aligned: process.stdout.isTTY === true,
+  });
+  return (burst) => text.line(burst);
+}
+
+function opsOf(value: string | undefined): Set<number> | undefined {
+  if (value === undefined) return undefined;
+  const codes: Readonly<Record<string, number>> = Op;
+  const ops = new Set<number>();
+  for (const name of value.split(",")) {
+    const upper = name.trim().toUpperCase();
+    const code = Object.hasOwn(codes, upper) ? codes[upper] : undefined;
+    if (code === undefined) {
+      const valid = Object.keys(Op).filter((key) => key !== "BASELINE");
+      throw wrongValue("--op", name, `operations: ${valid.join(", ")}`);
+    }
+    ops.add(code);
+  }
+  return ops;
+}
+
+function pidsOf(value: string | undefined): Set<number> | undefined {
+  if (value === undefined) return undefined;
+  return new Set(
+    value.split(",").map((text) => {
+      if (!/^\d{1,10}$/.test(text.trim())) {
+        throw wrongValue("--pid", text, "process ids are numbers: --pid 4711,4712");
+      }
+      return Number(text);
+    }),
+  );
 }

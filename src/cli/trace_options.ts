@@ -1,0 +1,67 @@
+/** What all commands that read a trace have in common: which one, what is said of a cut one, and how values are read. */
+import { InvalidArgumentError, Option } from "commander";
+import { DiffKeeperError } from "../base/error.ts";
+import { formatCount } from "../base/units.ts";
+import { Glob } from "../format/glob.ts";
+import { parseTime, resolveTime, type TimeRange, type TimeSpan } from "../format/time_expr.ts";
+import { Trace } from "../history/trace.ts";
+import { ProgressLine } from "./output.ts";
+
+/** Where a trace is when nobody says. */
+export const STATE_DIR_DEFAULT = "./diffkeeper-trace";
+
+/** `--state-dir`. */
+export function stateDirOption(): Option {
+  return new Option("--state-dir <dir>", "the trace to read").default(STATE_DIR_DEFAULT);
+}
+
+/** Opens the trace and says on stderr when it was cut. @throws {DiffKeeperError} as Trace.open */
+export function openTrace(stateDir: string): Trace {
+  const trace = Trace.open(stateDir);
+  const cut = trace.cutText();
+  if (cut !== undefined) process.stderr.write(`diffkeeper: ${cut}\n`);
+  return trace;
+}
+
+/** A time option of a trace. @throws {DiffKeeperError} `usage`, `out_of_range` */
+export function spanOf(
+  value: string | undefined,
+  range: TimeRange,
+  open = false,
+): TimeSpan | undefined {
+  return value === undefined ? undefined : resolveTime(parseTime(value), range, { open });
+}
+
+/** A glob option. @throws {DiffKeeperError} `usage` */
+export function globOf(value: string | undefined): Glob | undefined {
+  return value === undefined ? undefined : new Glob(value);
+}
+
+/** A count given as an option. */
+export function parseCount(value: string): number {
+  if (!/^\d{1,15}$/.test(value)) throw new InvalidArgumentError("it is not a whole number");
+  return Number(value);
+}
+
+/** Runs work with a progress line that counts events. */
+export function withProgress<T>(
+  what: string,
+  total: number,
+  work: (onProgress: (done: number) => void) => T,
+): T {
+  const line = new ProgressLine();
+  try {
+    return work((done) =>
+      line.update(() => `${what}: ${formatCount(done)} of ${formatCount(Math.max(done, total))}`)
+    );
+  } finally {
+    line.end();
+  }
+}
+
+/** A wrong value of an option, with what would be right. */
+export function wrongValue(option: string, value: string, hint: string): DiffKeeperError {
+  return new DiffKeeperError("usage", `cannot use ${option} "${value}": there is no such value`, {
+    hint,
+  });
+}
