@@ -141,15 +141,7 @@ static __always_inline u32 put_string(struct scratch *s, u64 user) {
 }
 
 /* Is the call about a watched filesystem? Touched inodes tell; without them (no hook on this filesystem) the Resolver decides. */
-static __always_inline bool call_matters(struct task_state *st) {
-  u32 n = st->touched;
-  if (!n) return true;
-  for (u32 i = 0; i < DK_TOUCH_MAX; i++) {
-    if (i >= n) break;
-    if (dev_watched(st->touch[i].dev)) return true;
-  }
-  return false;
-}
+static __always_inline bool call_matters(struct task_state *st) { return st->watched || !st->touched; }
 
 /* Global, so that it is verified once. */
 __noinline int call_send(struct task_state *st, struct call_args *a, u64 nr_ret) {

@@ -38,6 +38,7 @@ int BPF_PROG(on_sys_enter, struct pt_regs *regs, long nr) {
   }
   st->enter_ns = bpf_ktime_get_boot_ns();
   st->touched = 0;
+  st->watched = 0;
   st->pending = 1;
   return 0;
 }
@@ -117,6 +118,7 @@ int BPF_PROG(on_ext4_mark_inode_dirty, struct inode *inode) {
   }
   st->touched_ptr[at] = (u64)inode;
   inode_state(&st->touch[at], inode);
+  if (!st->watched) st->watched = dev_watched(st->touch[at].dev);
   if (at == st->touched) st->touched = at + 1;
   return 0;
 }

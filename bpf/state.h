@@ -31,6 +31,7 @@ struct task_state {
   u32 output;    /* the data call goes to the command's stdout or stderr */
   u32 pending;   /* a call that changes names or attributes is running */
   u32 touched;
+  u32 watched;   /* one of the touched inodes lies on a watched filesystem */
   u64 touched_ptr[DK_TOUCH_MAX];
   struct dk_inode touch[DK_TOUCH_MAX];
 };
@@ -43,7 +44,7 @@ struct {
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(map_flags, BPF_F_NO_PREALLOC);
-  __uint(max_entries, 2 << 20);
+  __uint(max_entries, 512 << 10);
   __type(key, struct inode_key);
   __type(value, struct verdict);
 } inodes SEC(".maps");

@@ -34,13 +34,6 @@ const memfdLibrary = dlopen("libc.so.6", {
 const SYMBOLS = {
   /** With NULL: no message of libbpf reaches stderr. */
   libbpf_set_print: { args: ["ptr"], returns: "ptr" },
-  libbpf_find_vmlinux_btf_id: {
-    args: [
-      "ptr", // const char *name
-      "i32", // enum bpf_attach_type
-    ],
-    returns: "i32", // int
-  },
   bpf_object__open_mem: {
     args: [
       "ptr", // const void *obj_buf

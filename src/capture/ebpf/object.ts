@@ -13,8 +13,6 @@ import { DiffKeeperError } from "../../base/error.ts";
 import { mapShared, PROT_READ_WRITE, Ring } from "./ring.ts";
 import { Shared, SHARED_BYTES } from "./shared.ts";
 
-/** enum bpf_attach_type BPF_TRACE_RAW_TP (include/uapi/linux/bpf.h). */
-const BPF_TRACE_RAW_TP = 23;
 const BTF_PATH = "/sys/kernel/btf/vmlinux";
 
 /** Programs that must attach, with what they need. */
@@ -33,6 +31,18 @@ const OPTIONAL = [
   ["on_ext4_write_end", "ext4_write_end"],
   ["on_ext4_journalled_write_end", "ext4_journalled_write_end"],
 ] as const;
+
+/**
+ * The kernel's own type information, asked for tracepoints: each has a typedef btf_trace_NAME, so its name stands in the string
+ * section. (libbpf parses all of it anew for each question: 10 ms.)
+ */
+class KernelTypes {
+  readonly #bytes = readFileSync(BTF_PATH);
+
+  hasTracepoint(name: string): boolean {
+    return this.#bytes.includes(`\0btf_trace_${name}\0`, 0, "latin1");
+  }
+}
 
 type State = "opened" | "loaded" | "attached" | "closed";
 
@@ -85,8 +95,9 @@ export class RecorderObject {
       throw new DiffKeeperError("defect", `cannot open the BPF object: ${errnoText(errno())}`);
     }
     this.#object = object;
-    this.#checkTracepoints();
-    this.hooks = this.#chooseHooks();
+    const kernel = new KernelTypes();
+    this.#checkTracepoints(kernel);
+    this.hooks = this.#chooseHooks(kernel);
     this.#setEntries("ring", ringBytes);
     this.#setEntries("scratches", cpuCount());
     const code = libbpf().bpf_object__load(object);
@@ -96,19 +107,19 @@ export class RecorderObject {
     this.shared = this.#mapShared();
   }
 
-  #checkTracepoints(): void {
+  #checkTracepoints(kernel: KernelTypes): void {
     for (const [, tracepoint] of REQUIRED) {
-      if (libbpf().libbpf_find_vmlinux_btf_id(cString(tracepoint), BPF_TRACE_RAW_TP) <= 0) {
+      if (!kernel.hasTracepoint(tracepoint)) {
         throw missing(`the tracepoint ${tracepoint} for BPF`, "5.5");
       }
     }
   }
 
   /** Leaves out the optional programs whose tracepoint this kernel's own type information does not have. */
-  #chooseHooks(): string[] {
+  #chooseHooks(kernel: KernelTypes): string[] {
     const hooks: string[] = REQUIRED.map(([, tracepoint]) => `tp_btf/${tracepoint}`);
     for (const [program, tracepoint] of OPTIONAL) {
-      if (libbpf().libbpf_find_vmlinux_btf_id(cString(tracepoint), BPF_TRACE_RAW_TP) > 0) {
+      if (kernel.hasTracepoint(tracepoint)) {
         hooks.push(`tp_btf/${tracepoint}`);
       } else {
         libbpf().bpf_program__set_autoload(this.#program(program), false);
