@@ -14,7 +14,7 @@ import { DiffKeeperError } from "../base/error.ts";
 import type { Attr, TraceEvent } from "../format/trace_event.ts";
 import { applyEvent } from "./fold.ts";
 import { InodeMap } from "./inode_map.ts";
-import { Node } from "./node.ts";
+import { MTIME_UNKNOWN, Node } from "./node.ts";
 
 /** Folders above a node that a path or root lookup follows; deeper is a loop. PATH_MAX cannot. */
 const DEPTH_MAX = 65_536;
@@ -250,11 +250,11 @@ export class Tree {
     applyEvent(this, event);
   }
 
-  /** Folds a WRITE without an event object: size and modification time. */
-  applyWrite(node: Node, end: number, mtime: { sec: number; nsec: number }): void {
+  /** Folds a WRITE without an event object: it ends at byte `end`; MTIME_UNKNOWN: no new mtime. */
+  applyWrite(node: Node, end: number, after: { mtimeSec: number; mtimeNsec: number }): void {
     if (end > node.size) node.size = end;
-    if (mtime.nsec === 0xffffffff) return;
-    node.mtimeSec = mtime.sec;
-    node.mtimeNsec = mtime.nsec;
+    if (after.mtimeNsec === MTIME_UNKNOWN) return;
+    node.mtimeSec = after.mtimeSec;
+    node.mtimeNsec = after.mtimeNsec;
   }
 }

@@ -1,0 +1,191 @@
+/**
+ * Calls that change an inode and no name: truncate, chmod, chown, utimes, extended attributes,
+ * fallocate; and opens that truncate. The state after the call comes from the inode the kernel
+ * touched, else from the live file, else from the arguments.
+ */
+import type { KernelInode } from "../format/kernel_decode.ts";
+import { KernelFlag } from "../format/kernel_record.ts";
+import {
+  AT_SYMLINK_NOFOLLOW,
+  CallKind,
+  FALLOC_COLLAPSE_RANGE,
+  FALLOC_INSERT_RANGE,
+  FALLOC_KEEP_SIZE,
+  FALLOC_PUNCH_HOLE,
+  FALLOC_ZERO_RANGE,
+} from "../format/kernel_syscall.ts";
+import { type Attr, EventFlag, Op, type TraceEvent } from "../format/trace_event.ts";
+import { resync } from "./content.ts";
+import { type Context, mtimeOf } from "./context.ts";
+import { unresolved } from "./names.ts";
+import { type Node, S_IFMT } from "./node.ts";
+import { isDirMode, live, touchesAreWhole, touchOf } from "./touched.ts";
+import type { CallUnit, OpenUnit, Outcome } from "./unit.ts";
+
+/** The inode a call is about: its node, or what to do without one. */
+type Target = { node: Node; state: KernelInode | undefined } | { node: undefined; do: Outcome };
+
+const ACL_MINIMAL_BYTES = 28;
+
+function targetOf(ctx: Context, unit: CallUnit): Target {
+  const { call, head, syscall } = unit;
+  const isByFd = (head.flags & KernelFlag.BY_FD) !== 0;
+  if (isByFd) return byTouch(ctx, call.touched[0]);
+  const atFlags = syscall.atFlags >= 0 ? (call.arg[syscall.atFlags] ?? 0) % 4294967296 : 0;
+  const follow = syscall.follow && (atFlags & AT_SYMLINK_NOFOLLOW) === 0;
+  const place = ctx.places.resolve(call.base[0], call.str[0], { follow });
+  const named = place.status === "found" ? ctx.tree.node(place.node) : undefined;
+  if (named && (touchOf(call, named) || !touchesAreWhole(call, named.dev))) {
+    return { node: named, state: touchOf(call, named) ?? live(ctx, named) };
+  }
+  for (const t of call.touched) {
+    const node = ctx.tree.lookup(t.dev, t.ino, t.gen);
+    if (node) return { node, state: t };
+  }
+  if (place.status === "outside") return { node: undefined, do: "done" };
+  const isLeftOut = place.status === "found" && place.dir !== 0 &&
+    ctx.places.excluded(place.dir, place.name, false);
+  return { node: undefined, do: isLeftOut ? "done" : "wait" };
+}
+
+function byTouch(ctx: Context, touched: KernelInode | undefined): Target {
+  if (!touched) return { node: undefined, do: "done" };
+  const node = ctx.tree.lookup(touched.dev, touched.ino, touched.gen);
+  if (node) return { node, state: touched };
+  const isAwaited = ctx.places.announced.get(touched.dev, touched.ino) !== undefined;
+  return { node: undefined, do: isAwaited ? "wait" : "done" };
+}
+
+/** The node's attributes with what the kernel said about mode and owner. */
+function after(node: Node, state: KernelInode | undefined): Attr {
+  const attr = node.attr();
+  if (!state || (state.mode & S_IFMT) !== (node.mode & S_IFMT)) return attr;
+  attr.mode = state.mode;
+  attr.uid = state.uid;
+  attr.gid = state.gid;
+  return attr;
+}
+
+/** Side effects on mode and owner (set-id bits cleared, ACL) as an event of their own. */
+function syncMode(ctx: Context, node: Node, state: KernelInode | undefined): void {
+  const attr = after(node, state);
+  if (attr.uid !== node.uid || attr.gid !== node.gid) ctx.emit(Op.CHOWN, node.id, { attr });
+  else if (attr.mode !== node.mode) ctx.emit(Op.CHMOD, node.id, { attr });
+}
+
+/** All calls of this file. */
+export function attribute(ctx: Context, unit: CallUnit, force: boolean): Outcome {
+  const target = targetOf(ctx, unit);
+  if (!target.node) {
+    if (target.do === "wait" && force) return unresolved(ctx);
+    return target.do;
+  }
+  const { node, state } = target;
+  const { call, syscall } = unit;
+  const mtime = state && mtimeOf(state);
+  const isTouched = touchOf(call, node) !== undefined;
+  const flags = state !== undefined && !isTouched ? EventFlag.SETTLED : 0;
+  switch (syscall.kind) {
+    case CallKind.TRUNCATE:
+      ctx.emit(Op.TRUNCATE, node.id, { length: call.arg[0], mtime, flags });
+      break;
+    case CallKind.CHMOD:
+      ctx.emit(Op.CHMOD, node.id, { attr: changedMode(unit, node, state), mtime, flags });
+      break;
+    case CallKind.CHOWN:
+      ctx.emit(Op.CHOWN, node.id, { attr: changedOwner(unit, node, state), mtime, flags });
+      break;
+    case CallKind.UTIMES:
+      ctx.emit(Op.UTIMES, node.id, { attr: after(node, state), mtime, flags });
+      break;
+    case CallKind.SETXATTR:
+    case CallKind.REMOVEXATTR:
+      xattr(ctx, unit, node);
+      break;
+    case CallKind.FALLOCATE:
+      fallocate(ctx, unit, { node, mtime, flags });
+      break;
+    default:
+      return unresolved(ctx);
+  }
+  syncMode(ctx, node, state);
+  return "done";
+}
+
+function changedMode(unit: CallUnit, node: Node, state: KernelInode | undefined): Attr {
+  const attr = after(node, state);
+  if (!state) attr.mode = (node.mode & S_IFMT) | (unit.call.arg[0] & 0o7777);
+  return attr;
+}
+
+function changedOwner(unit: CallUnit, node: Node, state: KernelInode | undefined): Attr {
+  const attr = after(node, state);
+  if (state) return attr;
+  const uid = unit.call.arg[0] % 4294967296;
+  const gid = unit.call.arg[1] % 4294967296;
+  if (uid !== 0xffffffff) attr.uid = uid;
+  if (gid !== 0xffffffff) attr.gid = gid;
+  return attr;
+}
+
+function latin1Bytes(text: string): Uint8Array {
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  return bytes;
+}
+
+/**
+ * setxattr and removexattr. A POSIX ACL with no more than owner, group and others is not stored by
+ * the kernel: it becomes the mode, and an ACL that was there goes.
+ */
+function xattr(ctx: Context, unit: CallUnit, node: Node): void {
+  const [, name, value] = unit.call.str;
+  const isSet = unit.syscall.kind === CallKind.SETXATTR;
+  const isAcl = name === "system.posix_acl_access";
+  const isEmptyAcl = name.startsWith("system.posix_acl_") && value.length <= 4;
+  const isStored = isSet && !isEmptyAcl && !(isAcl && value.length <= ACL_MINIMAL_BYTES);
+  if (!isStored && !node.xattrs?.has(name) && isSet) return;
+  const xattrValue = isStored ? latin1Bytes(value) : undefined;
+  ctx.emit(Op.XATTR, node.id, { xattrName: name, xattrValue });
+}
+
+function fallocate(
+  ctx: Context,
+  unit: CallUnit,
+  at: { node: Node; mtime: TraceEvent["mtime"]; flags: number },
+): void {
+  const { node, mtime, flags } = at;
+  const [mode, offset, length] = unit.call.arg;
+  const keeps = (mode & FALLOC_KEEP_SIZE) !== 0;
+  if ((mode & (FALLOC_COLLAPSE_RANGE | FALLOC_INSERT_RANGE)) !== 0) {
+    const isCollapse = (mode & FALLOC_COLLAPSE_RANGE) !== 0;
+    if (mtime) ctx.emit(Op.UTIMES, node.id, { mtime, flags });
+    resync(ctx, node, Math.max(0, node.size + (isCollapse ? -length : length)));
+    return;
+  }
+  if ((mode & (FALLOC_PUNCH_HOLE | FALLOC_ZERO_RANGE)) !== 0) {
+    const keep = keeps ? EventFlag.KEEP_SIZE : 0;
+    ctx.emit(Op.FALLOCATE, node.id, { offset, length, mtime, flags: flags | keep });
+    return;
+  }
+  // Plain allocation: bytes that are there stay, only the size can grow.
+  if (!keeps && offset + length > node.size) {
+    ctx.emit(Op.TRUNCATE, node.id, { length: offset + length, mtime, flags });
+  } else if (mtime) {
+    ctx.emit(Op.UTIMES, node.id, { mtime, flags });
+  }
+}
+
+/** An open with O_TRUNC of a file that was there. */
+export function truncated(ctx: Context, unit: OpenUnit, force: boolean): Outcome {
+  const { inode } = unit.open;
+  if (isDirMode(inode.mode)) return "done";
+  const node = ctx.tree.lookup(inode.dev, inode.ino, inode.gen);
+  if (!node) {
+    const isAwaited = ctx.places.announced.get(inode.dev, inode.ino) !== undefined;
+    return isAwaited && !force ? "wait" : "done";
+  }
+  ctx.emit(Op.TRUNCATE, node.id, { length: 0, mtime: mtimeOf(inode) });
+  syncMode(ctx, node, inode);
+  return "done";
+}

@@ -1,0 +1,35 @@
+/**
+ * Limits of the Resolver: how long a record may wait for one that belongs before it. Times are
+ * record time (the kernel's clock in the records), so that a replay of the same ring decides alike.
+ */
+import { assert } from "../base/assert.ts";
+
+/** Records held while an older number of the in-lock order is outstanding; then the order stands. */
+export const REORDER_RECORDS_MAX = 64;
+
+/** The same in record time, ns. */
+export const REORDER_WAIT_NS = 10_000_000;
+
+/** Records held while a name operation contradicts the model; then the kernel's facts decide. */
+export const RACE_RECORDS_MAX = 256;
+
+/** The same in record time, ns. */
+export const RACE_WAIT_NS = 50_000_000;
+
+/** Symlinks followed in one path, as in the kernel (MAXSYMLINKS). */
+export const SYMLINK_HOPS_MAX = 40;
+
+/** Components walked for one path with all its symlinks: 40 targets of 2,048 components. */
+export const PATH_STEPS_MAX = 81_920;
+
+/** Bytes read back from a file at once. */
+export const READ_BACK_BYTES = 1 << 20;
+
+/** Remembered answers about symlinks outside the watched folders; then all are asked again. */
+export const READLINK_CACHE_MAX = 4_096;
+
+/** Remembered (process, inode) pairs of MMAP and NOTE; then they may be noted once more. */
+export const SEEN_MAX = 65_536;
+
+assert(REORDER_RECORDS_MAX <= RACE_RECORDS_MAX, "one queue holds both kinds of waiting records");
+assert(REORDER_WAIT_NS <= RACE_WAIT_NS, "one queue holds both kinds of waiting records");

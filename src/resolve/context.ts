@@ -1,0 +1,162 @@
+/**
+ * What all parts of the Resolver share while one kernel record is worked on: the tree, the record's
+ * header, and the one way an event leaves. `emit` applies the event to the tree first and gives it
+ * to the sink then, so the tree never holds what the trace does not.
+ */
+import type { KernelInode } from "../format/kernel_decode.ts";
+import { KernelFlag } from "../format/kernel_record.ts";
+import {
+  type Attr,
+  EventFlag,
+  type Mtime,
+  Op,
+  type OpCode,
+  type TraceEvent,
+} from "../format/trace_event.ts";
+import { InodeMap } from "./inode_map.ts";
+import { MTIME_UNKNOWN, type Node } from "./node.ts";
+import { Places } from "./places.ts";
+import type { EventSink, ResolverOptions } from "./sink.ts";
+import type { Tree } from "./tree.ts";
+
+/** Header of a kernel record; times in ns since the start of the command, not yet monotonic. */
+export interface Head {
+  flags: number;
+  t: number;
+  enter: number;
+  pid: number;
+  tid: number;
+  nr: number;
+  fd: number;
+  ret: number;
+  comm: string;
+}
+
+/** Counters of a recording. */
+export interface ResolverStats {
+  events: number;
+  /** Bytes written by WRITE and OUTPUT events. */
+  bytes: number;
+  /** Distinct inodes that an event named. */
+  files: number;
+  /** GAP events, and what they say is lost. */
+  gaps: number;
+  lostEvents: number;
+  lostBytes: number;
+  /** Calls that could not be placed, or only by force. */
+  unresolved: number;
+  /** Records that had to wait for an older one. */
+  held: number;
+}
+
+const NO_HEAD: Head = {
+  flags: 0,
+  t: 0,
+  enter: 0,
+  pid: 0,
+  tid: 0,
+  nr: 0,
+  fd: 0,
+  ret: 0,
+  comm: "",
+};
+
+/** Shared state of the Resolver. */
+export class Context {
+  readonly tree: Tree;
+  readonly sink: EventSink;
+  readonly options: ResolverOptions;
+  readonly places: Places;
+  /** Inodes whose records are dropped: left out by the user, or gone from the watched folders. */
+  readonly ignored = new InodeMap<number>();
+  readonly stats: ResolverStats = {
+    events: 0,
+    bytes: 0,
+    files: 0,
+    gaps: 0,
+    lostEvents: 0,
+    lostBytes: 0,
+    unresolved: 0,
+    held: 0,
+  };
+  head: Head = NO_HEAD;
+  /** Event flags added to everything the current record causes. */
+  extra = 0;
+  /** Counts changes of names and identities; caches compare it. */
+  epoch = 0;
+  #lastNs = 0;
+  #touched = new Uint8Array(4096);
+
+  constructor(tree: Tree, options: ResolverOptions, sink: EventSink) {
+    this.tree = tree;
+    this.options = options;
+    this.sink = sink;
+    this.places = new Places(tree, options);
+  }
+
+  /** Event time: never decreasing. */
+  time(t: number): number {
+    if (t > this.#lastNs) this.#lastNs = t;
+    return this.#lastNs;
+  }
+
+  /** Counts a node the first time an event names it. */
+  touch(node: number): void {
+    if (node >= this.#touched.length) {
+      const grown = new Uint8Array(Math.max(node + 1, this.#touched.length * 2));
+      grown.set(this.#touched);
+      this.#touched = grown;
+    }
+    if (this.#touched[node] === 0) {
+      this.#touched[node] = 1;
+      this.stats.files++;
+    }
+  }
+
+  /** Applies an event to the tree and sends it. */
+  emit(op: OpCode, node: number, fields: Partial<TraceEvent> = {}): void {
+    const { head } = this;
+    const outside = (head.flags & KernelFlag.OUTSIDE) !== 0 ? EventFlag.OUTSIDE : 0;
+    const event: TraceEvent = {
+      seq: 0,
+      op,
+      tNs: this.time(head.t),
+      pid: head.pid,
+      tid: head.tid,
+      comm: head.comm,
+      node,
+      ...fields,
+      flags: outside | this.extra | (fields.flags ?? 0),
+    };
+    this.tree.apply(event);
+    this.stats.events++;
+    this.epoch++;
+    if (node !== 0) this.touch(node);
+    this.sink.event(event);
+  }
+
+  /** Says in the trace that something is missing here. */
+  gap(text: string, loss: { events: number; bytes: number }, node = 0): void {
+    this.stats.gaps++;
+    this.stats.lostEvents += loss.events;
+    this.stats.lostBytes += loss.bytes;
+    this.emit(Op.GAP, node, { text, loss });
+  }
+}
+
+/** The event's view of a kernel inode. */
+export function attrOf(inode: KernelInode): Attr {
+  const { mode, uid, gid, rdev, nlink, dev, gen, ino, size } = inode;
+  return { mode, uid, gid, rdev, nlink, dev, gen, ino, size };
+}
+
+export function mtimeOf(inode: KernelInode): Mtime | undefined {
+  if (inode.mtimeNsec === MTIME_UNKNOWN) return undefined;
+  return { sec: inode.mtimeSec, nsec: inode.mtimeNsec };
+}
+
+/** Is this the node's inode? Generation 0 on either side is not compared. */
+export function sameInode(inode: KernelInode, node: Node): boolean {
+  if (inode.ino === 0 || inode.dev !== node.dev || inode.ino !== node.ino) return false;
+  return inode.gen === node.gen || inode.gen === 0 || node.gen === 0;
+}

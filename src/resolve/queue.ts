@@ -1,0 +1,160 @@
+/**
+ * Units that wait for an older one, in their order. Empty nearly always. The head is what waits;
+ * everything behind it waits because order must be kept. A unit whose call began before the first
+ * of the waiting calls returned may be what the head waits for: it may go before them.
+ */
+import { RACE_RECORDS_MAX, RACE_WAIT_NS, REORDER_RECORDS_MAX, REORDER_WAIT_NS } from "./bounds.ts";
+import type { Context } from "./context.ts";
+import type { LockOrder } from "./lock_order.ts";
+import type { Outcome, Unit, WriteUnit } from "./unit.ts";
+import type { Worker } from "./worker.ts";
+
+/** The waiting units. */
+export class Queue {
+  readonly #ctx: Context;
+  readonly #order: LockOrder;
+  readonly #worker: Worker;
+  #units: Unit[] = [];
+  /** The head was tried, and nothing that could help it has come since. */
+  #isStuck = false;
+  #now = 0;
+
+  constructor(ctx: Context, order: LockOrder, worker: Worker) {
+    this.#ctx = ctx;
+    this.#order = order;
+    this.#worker = worker;
+  }
+
+  get isEmpty(): boolean {
+    return this.#units.length === 0;
+  }
+
+  /** Latest record time seen, ns since the start. */
+  get now(): number {
+    return this.#now;
+  }
+
+  /** Record time goes on. */
+  see(t: number): void {
+    if (t > this.#now) this.#now = t;
+  }
+
+  /** Takes a unit in ring order: it is worked on now, or it waits. */
+  take(unit: Unit): void {
+    if (unit.kind === "write" && unit.lockSeq !== 0) this.#order.arrived(unit.lockSeq);
+    if (this.#units.length === 0) {
+      if (this.#try(unit, false) === "done") return;
+      this.#ctx.stats.held++;
+      this.#units.push(unit);
+      this.#isStuck = true;
+      return;
+    }
+    this.#ctx.stats.held++;
+    if (!this.#overtakes(unit)) this.#insert(unit);
+    this.#drain();
+  }
+
+  /** Nothing more will come: all go now, in order. */
+  flush(): void {
+    while (this.#units.length > 0) {
+      this.#isStuck = false;
+      this.#drain();
+      if (this.#units.length > 0) this.#force();
+    }
+  }
+
+  /** Is it this write's turn? One that comes after it was given up goes at once. */
+  #isReady(unit: Unit): boolean {
+    return unit.kind !== "write" || unit.lockSeq === 0 || this.#order.isReady(unit.lockSeq);
+  }
+
+  #try(unit: Unit, concurrent: boolean): Outcome {
+    if (!this.#isReady(unit)) return "wait";
+    return this.#worker.work(unit, { force: false, concurrent });
+  }
+
+  /** A name operation that was running when the first waiting call returned may explain it. */
+  #overtakes(unit: Unit): boolean {
+    if (unit.kind !== "open" && unit.kind !== "call") return false;
+    const head = this.#units[0];
+    if (head?.kind === "write" && !this.#isReady(head)) return false; // only order is missing
+    if (!this.#beganBefore(unit, this.#units.length)) return false;
+    if (this.#worker.work(unit, { force: false, concurrent: true }) === "wait") return false;
+    this.#isStuck = false;
+    return true;
+  }
+
+  /** Did the call of `unit` begin before any of the first `count` waiting calls returned? */
+  #beganBefore(unit: Unit, count: number): boolean {
+    for (let i = 0; i < count; i++) {
+      const other = this.#units[i] as Unit;
+      if (other.head.t <= unit.head.enter || other.head.tid === unit.head.tid) return false;
+    }
+    return true;
+  }
+
+  /** In ring order, but before writes on the same inode with a higher number. */
+  #insert(unit: Unit): void {
+    let at = this.#units.length;
+    if (unit.kind === "write" && unit.lockSeq !== 0) {
+      const later = (u: Unit): u is WriteUnit =>
+        u.kind === "write" && u.lockSeq > unit.lockSeq && u.ino === unit.ino && u.dev === unit.dev;
+      const first = this.#units.findIndex(later);
+      if (first >= 0) at = first;
+      if (at === 0) this.#isStuck = false;
+    }
+    this.#units.splice(at, 0, unit);
+    const head = this.#units[0];
+    if (head?.kind === "write" && this.#isReady(head)) this.#isStuck = false;
+  }
+
+  /** Works on the head as long as it can; gives up waiting where a bound is reached. */
+  #drain(): void {
+    for (let head = this.#units[0]; head; head = this.#units[0]) {
+      if (!this.#isStuck) {
+        if (this.#try(head, false) === "done") {
+          this.#units.shift();
+          continue;
+        }
+        if (this.#helper()) continue;
+        this.#isStuck = true;
+      }
+      if (!this.#isExpired(head)) return;
+      this.#force();
+    }
+  }
+
+  /** A waiting unit that may go before all that stand before it, and can. */
+  #helper(): boolean {
+    for (let i = 1; i < this.#units.length; i++) {
+      const unit = this.#units[i] as Unit;
+      if (unit.kind !== "open" && unit.kind !== "call") continue;
+      if (!this.#beganBefore(unit, i)) continue;
+      if (this.#worker.work(unit, { force: false, concurrent: true }) === "wait") continue;
+      this.#units.splice(i, 1);
+      return true;
+    }
+    return false;
+  }
+
+  #isExpired(head: Unit): boolean {
+    const isOrder = !this.#isReady(head);
+    const records = isOrder ? REORDER_RECORDS_MAX : RACE_RECORDS_MAX;
+    const wait = isOrder ? REORDER_WAIT_NS : RACE_WAIT_NS;
+    return this.#units.length >= records || this.#now - head.head.t >= wait;
+  }
+
+  /** The head waits no longer. */
+  #force(): void {
+    const head = this.#units[0];
+    if (!head) return;
+    this.#isStuck = false;
+    if (head.kind === "write" && !this.#isReady(head)) {
+      this.#order.skipTo(head.lockSeq);
+      return;
+    }
+    this.#units.shift();
+    const outcome = this.#worker.work(head, { force: true, concurrent: true });
+    if (outcome === "wait") this.#ctx.stats.unresolved++;
+  }
+}

@@ -1,0 +1,284 @@
+/**
+ * rename, renameat, renameat2. Both names may lie in the watched folders, or one of them outside (or
+ * left out): then the file leaves, or comes in with its content. As in names.ts, what contradicts
+ * the tree waits first and is forced last.
+ */
+import type { KernelInode } from "../format/kernel_decode.ts";
+import { RENAME_EXCHANGE, RENAME_WHITEOUT } from "../format/kernel_syscall.ts";
+import { EventFlag, Op } from "../format/trace_event.ts";
+import { bringIn } from "./content.ts";
+import { attrOf, type Context, mtimeOf, sameInode } from "./context.ts";
+import { removeName, unresolved } from "./names.ts";
+import { MTIME_UNKNOWN, type Node, S_IFCHR, S_IFMT } from "./node.ts";
+import {
+  dirTimes,
+  type Entry,
+  isDirMode,
+  locate,
+  type Located,
+  touchesAreWhole,
+  touchOf,
+} from "./touched.ts";
+import type { CallUnit, Outcome } from "./unit.ts";
+
+/** One side of a rename: an entry of the tree, or outside of it. */
+interface Side {
+  entry: Entry | undefined;
+  abs: string | undefined;
+}
+
+/** Both names of the call; a folder the string gets wrong is taken from the touched ones. */
+function bothSides(ctx: Context, unit: CallUnit): [Located, Located] {
+  const { call } = unit;
+  let from = locate(ctx, call, 0);
+  let to = locate(ctx, call, 1);
+  const not: Node[] = [];
+  for (const side of [from, to]) if (side.entry?.node?.isDir) not.push(side.entry.node);
+  if (not.length > 0) {
+    from = locate(ctx, call, 0, not);
+    to = locate(ctx, call, 1, not);
+  }
+  if (from.entry && to.entry && from.entry.dir !== to.entry.dir) {
+    if (!touchOf(call, from.entry.dir)) from = locate(ctx, call, 0, [...not, to.entry.dir]);
+    else if (!touchOf(call, to.entry.dir)) to = locate(ctx, call, 1, [...not, from.entry.dir]);
+  }
+  return [from, to];
+}
+
+/** Outside, or a name that is left out and that the tree does not have. */
+function sideOf(ctx: Context, at: Located, isDir: boolean): Side {
+  if (!at.entry) return { entry: undefined, abs: at.abs };
+  const { dir, name, node } = at.entry;
+  const abs = ctx.places.absOf(dir.id, name);
+  if (!node && ctx.places.excluded(dir.id, name, isDir)) return { entry: undefined, abs };
+  return { entry: at.entry, abs };
+}
+
+/** Does every inode the kernel touched have its role in this rename, and every role its inode? */
+function agrees(unit: CallUnit, from: Entry, to: Entry): boolean {
+  const { call } = unit;
+  const moved = from.node;
+  if (!moved) return false;
+  const victim = to.node;
+  const isExchange = (call.arg[0] & RENAME_EXCHANGE) !== 0;
+  if (isExchange) return victim !== undefined && (!touchesAreWhole(call, moved.dev) || has());
+  if (victim && victim !== moved) {
+    if (victim.isDir !== moved.isDir || victim.children?.size) return false;
+  }
+  return !touchesAreWhole(call, moved.dev) || (has() && !hasStranger());
+
+  function has(): boolean {
+    if (!moved || !touchOf(call, moved)) return false;
+    return !victim || touchOf(call, victim) !== undefined;
+  }
+  function hasStranger(): boolean {
+    return call.touched.some((t) => {
+      if ((t.mode & S_IFMT) === S_IFCHR && (call.arg[0] & RENAME_WHITEOUT) !== 0) return false;
+      return ![moved, victim, from.dir, to.dir].some((n) => n !== undefined && sameInode(t, n));
+    });
+  }
+}
+
+/** All renames. */
+export function rename(ctx: Context, unit: CallUnit, force: boolean): Outcome {
+  const [fromAt, toAt] = bothSides(ctx, unit);
+  const isLost = (at: Located) => !at.entry && at.status !== "outside";
+  if (isLost(fromAt) || isLost(toAt)) return force ? unresolved(ctx) : "wait";
+  const isDir = fromAt.entry?.node?.isDir ?? movedInode(ctx, unit, [])?.isDir ?? false;
+  const from = sideOf(ctx, fromAt, isDir);
+  const to = sideOf(ctx, toAt, isDir);
+  if (from.entry && to.entry) return within(ctx, unit, { from: from.entry, to: to.entry, force });
+  const isExchange = (unit.call.arg[0] & RENAME_EXCHANGE) !== 0;
+  if (from.entry) return leaves(ctx, unit, { entry: from.entry, force, isExchange, other: to });
+  if (to.entry) return comesIn(ctx, unit, { entry: to.entry, force, isExchange });
+  return "done";
+}
+
+/** The touched inode that is neither a parent folder nor known as one. */
+function movedInode(
+  ctx: Context,
+  unit: CallUnit,
+  not: (Node | undefined)[],
+): { isDir: boolean; state: KernelInode } | undefined {
+  const state = unit.call.touched.find((t) => {
+    const node = ctx.tree.lookup(t.dev, t.ino, t.gen);
+    if (t.nlink === 0 || (node && not.includes(node))) return false;
+    return !node || !node.isDir || not.length > 0;
+  });
+  return state && { isDir: isDirMode(state.mode), state };
+}
+
+/** Both names in the tree. */
+function within(
+  ctx: Context,
+  unit: CallUnit,
+  how: { from: Entry; to: Entry; force: boolean },
+): Outcome {
+  const { from, to, force } = how;
+  const moved = from.node;
+  const victim = to.node;
+  if (moved && moved === victim) return "done"; // POSIX: two names of one file both stay
+  const isLoop = moved?.isDir === true && ctx.tree.isWithin(to.dir.id, moved.id);
+  if (isLoop || !agrees(unit, from, to)) {
+    if (!force) return "wait";
+    return forced(ctx, unit, how);
+  }
+  if (!moved) return unresolved(ctx);
+  move(ctx, unit, { from, to, node: moved });
+  return "done";
+}
+
+function move(ctx: Context, unit: CallUnit, how: { from: Entry; to: Entry; node: Node }): void {
+  const { from, to, node } = how;
+  const { call } = unit;
+  const times = dirTimes(ctx, call, [from, to]);
+  const isExchange = (call.arg[0] & RENAME_EXCHANGE) !== 0;
+  const state = touchOf(call, node);
+  ctx.emit(Op.RENAME, node.id, {
+    parent: from.dir.id,
+    name: from.name,
+    toParent: to.dir.id,
+    toName: to.name,
+    victim: to.node?.id ?? 0,
+    mtime: state && mtimeOf(state),
+    dirTimes: times.dirTimes,
+    flags: times.flags | (isExchange ? EventFlag.EXCHANGE : 0),
+  });
+  if ((call.arg[0] & RENAME_WHITEOUT) !== 0) whiteout(ctx, unit, from);
+}
+
+/** RENAME_WHITEOUT leaves a character device 0:0 under the old name (overlayfs reads it as "gone"). */
+function whiteout(ctx: Context, unit: CallUnit, from: Entry): void {
+  const state = unit.call.touched.find((t) => (t.mode & S_IFMT) === S_IFCHR);
+  const attr = state ? attrOf(state) : {
+    ...{ mode: S_IFCHR, uid: from.dir.uid, gid: from.dir.gid, rdev: 0, nlink: 1 },
+    ...{ dev: from.dir.dev, gen: 0, ino: 0, size: 0 },
+  };
+  const mtime = state && mtimeOf(state);
+  ctx.emit(Op.MKNOD, ctx.tree.nextId, { parent: from.dir.id, name: from.name, attr, mtime });
+}
+
+/** Nothing explained the contradiction: the touched inode now has the new name. */
+function forced(
+  ctx: Context,
+  unit: CallUnit,
+  how: { from: Entry; to: Entry },
+): Outcome {
+  const { from, to } = how;
+  ctx.stats.unresolved++;
+  const found = movedInode(ctx, unit, [from.dir, to.dir, to.node]);
+  const known = found && ctx.tree.lookup(found.state.dev, found.state.ino, found.state.gen);
+  const moved = known ?? (found ? undefined : from.node);
+  if (moved && (ctx.tree.isWithin(to.dir.id, moved.id) || moved.root >= 0)) return "done";
+  if (to.node && to.node !== moved) removeName(ctx, { ...to, node: to.node });
+  if (!moved) {
+    const abs = ctx.places.absOf(to.dir.id, to.name);
+    const state = found?.state ??
+      (abs === undefined ? undefined : ctx.options.assist?.lstat?.(abs));
+    if (!state || ctx.tree.lookup(state.dev, state.ino, state.gen)) return "done";
+    const fields = { parent: 0, toParent: to.dir.id, toName: to.name, flags: EventFlag.SETTLED };
+    bringIn(ctx, state, { op: Op.RENAME, abs, ...fields });
+    return "done";
+  }
+  const links = moved.links();
+  const link = links.find((l) => l.parent === from.dir.id && l.name === from.name) ?? links[0];
+  const fields = { toParent: to.dir.id, toName: to.name, flags: EventFlag.SETTLED };
+  if (!link) ctx.emit(Op.RENAME, moved.id, { parent: 0, ...fields });
+  else if (link.parent !== to.dir.id || link.name !== to.name) {
+    ctx.emit(Op.RENAME, moved.id, { parent: link.parent, name: link.name, ...fields });
+  }
+  return "done";
+}
+
+/** The old name lies in the tree, the new one does not. */
+function leaves(
+  ctx: Context,
+  unit: CallUnit,
+  how: { entry: Entry; force: boolean; isExchange: boolean; other: Side },
+): Outcome {
+  const { entry, force } = how;
+  const { node } = entry;
+  const { call } = unit;
+  if (!node || (touchesAreWhole(call, node.dev) && !touchOf(call, node))) {
+    if (!force) return "wait";
+    if (!node) return unresolved(ctx);
+  }
+  const times = dirTimes(ctx, call, [entry]);
+  goneOutside(ctx, node, how.other.abs);
+  ctx.emit(Op.RENAME, node.id, { parent: entry.dir.id, name: entry.name, toParent: 0, ...times });
+  if (how.isExchange) takeIn(ctx, unit, { ...entry, node: undefined });
+  else if ((call.arg[0] & RENAME_WHITEOUT) !== 0) whiteout(ctx, unit, entry);
+  return "done";
+}
+
+/** Remembers what leaves, so that its later records are dropped and paths from it are understood. */
+function goneOutside(ctx: Context, top: Node, abs: string | undefined): void {
+  for (const { node, path } of ctx.tree.walk(top.id)) {
+    const { dev, ino, gen } = node;
+    if (!node.isDir) {
+      if (node.links().length < 2) ctx.ignored.set(dev, ino, gen);
+      continue;
+    }
+    const to = abs === undefined ? undefined : path === "" ? abs : `${abs}/${path}`;
+    const none = { size: 0, mtimeSec: 0, mtimeNsec: MTIME_UNKNOWN, mode: 0, uid: 0, gid: 0 };
+    if (to !== undefined) {
+      ctx.places.learnOutside({ dev, ino, gen, nlink: 0, rdev: 0, ...none }, to);
+    }
+  }
+}
+
+/** The new name lies in the tree, the old one does not. */
+function comesIn(
+  ctx: Context,
+  unit: CallUnit,
+  how: { entry: Entry; force: boolean; isExchange: boolean },
+): Outcome {
+  const { entry, force } = how;
+  const victim = entry.node;
+  if (how.isExchange && victim) {
+    return leaves(ctx, unit, { ...how, other: { entry: undefined, abs: undefined } });
+  }
+  if (victim?.children?.size) {
+    if (!force) return "wait";
+    removeName(ctx, { ...entry, node: victim });
+    return takeIn(ctx, unit, { ...entry, node: undefined });
+  }
+  return takeIn(ctx, unit, entry);
+}
+
+/**
+ * State of what came in: the touched inode that is no folder on the way. With two unknown folders
+ * (the moved one and its old parent) the live system says which.
+ */
+function stateIn(ctx: Context, unit: CallUnit, entry: Entry, abs: string | undefined) {
+  const { call } = unit;
+  const seen = abs === undefined ? undefined : ctx.options.assist?.lstat?.(abs);
+  const isSame = (a: KernelInode, b: KernelInode) => a.dev === b.dev && a.ino === b.ino;
+  const left = call.touched.filter((t) =>
+    t.nlink > 0 && !call.base.some((b) => isSame(t, b)) && !sameInode(t, entry.dir) &&
+    !(entry.node && sameInode(t, entry.node))
+  );
+  const file = left.find((t) => !isDirMode(t.mode));
+  if (file) return file;
+  const match = seen && left.find((t) => isSame(t, seen));
+  return match ?? (left.length === 1 ? left[0] : seen);
+}
+
+/** Something from outside now has the name: its state, its content, and everything below it. */
+function takeIn(ctx: Context, unit: CallUnit, entry: Entry): Outcome {
+  const { dir, name, node: victim } = entry;
+  const abs = ctx.places.absOf(dir.id, name);
+  const state = stateIn(ctx, unit, entry, abs);
+  const times = dirTimes(ctx, unit.call, [entry]);
+  const fields = { parent: 0, toParent: dir.id, toName: name, victim: victim?.id ?? 0, ...times };
+  if (!state) {
+    const text = `${JSON.stringify(name)} came in from outside and could not be read`;
+    ctx.gap(text, { events: 1, bytes: 0 }, dir.id);
+    return unresolved(ctx);
+  }
+  const known = ctx.tree.lookup(state.dev, state.ino, state.gen);
+  if (known && known === victim) return "done"; // two names of one file both stay
+  if (known && !known.isDir) ctx.emit(Op.RENAME, known.id, fields);
+  else bringIn(ctx, state, { op: Op.RENAME, abs, ...fields });
+  return "done";
+}

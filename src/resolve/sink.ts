@@ -1,0 +1,112 @@
+/**
+ * What the Resolver talks to: the sink that takes its trace events, and the assistant that looks at
+ * the live system where a kernel record alone is not enough. The Resolver itself does no I/O; src/
+ * record implements both, tests implement fakes.
+ */
+import type { KernelInode } from "../format/kernel_decode.ts";
+import type { Extent, OpCode, TraceEvent } from "../format/trace_event.ts";
+
+/**
+ * A WRITE or OUTPUT event whose content is one piece. One object is used for all: a sink must take
+ * what it needs before it returns, also the bytes `u8[start, start + length)`.
+ */
+export interface WriteView {
+  op: OpCode;
+  flags: number;
+  tNs: number;
+  pid: number;
+  tid: number;
+  comm: string;
+  /** 0 for OUTPUT. */
+  node: number;
+  /** WRITE: file offset; OUTPUT: 1 stdout, 2 stderr. */
+  offset: number;
+  /** Bytes written; the payload has as many. */
+  length: number;
+  mtimeSec: number;
+  /** MTIME_UNKNOWN: no modification time. */
+  mtimeNsec: number;
+  u8: Uint8Array;
+  start: number;
+}
+
+/** A process, as the trace keeps it. Sent again whole whenever something of it changes. */
+export interface ProcessInfo {
+  pid: number;
+  ppid: number;
+  /** Path of the executable, a binary string; "" while not known. */
+  exe: string;
+  argv: string[];
+  /** Absolute path, a binary string; "" when not known. */
+  cwd: string;
+  uid: number;
+  gid: number;
+  comm: string;
+  /** Since the start of the command. */
+  startNs: number;
+  /** Absent while it runs. */
+  endNs?: number;
+  /** Wait status: (code << 8) | signal. */
+  exit?: number;
+}
+
+/** Takes trace events in their order. The tree has each event applied already when it arrives. */
+export interface EventSink {
+  event(event: TraceEvent): void;
+  /** The fast path of `event`, for one piece of content. */
+  write(view: WriteView): void;
+  /** Stores content that a later event will point to; copies the bytes. `at` of the result is 0. */
+  store(u8: Uint8Array, start: number, length: number): Extent;
+  process(info: ProcessInfo): void;
+}
+
+/** Which file to read back: by inode, by descriptor of a process, by path; whichever is there. */
+export interface ReadTarget {
+  dev: number;
+  gen: number;
+  ino: number;
+  /** 0: no descriptor known. */
+  pid: number;
+  fd: number;
+  /** Absolute path, a binary string, when one is known. */
+  path: string | undefined;
+}
+
+/** One entry of a folder that came in from outside. */
+export interface TreeEntry {
+  /** Path below the folder, a binary string; folders come before what they hold. */
+  path: string;
+  inode: KernelInode;
+  /** Target of a symlink. */
+  target?: string;
+}
+
+/** Live help; every answer may be undefined: not possible. Paths are absolute binary strings. */
+export interface Assist {
+  /** Up to `length` bytes at `offset`; fewer: the file ends there. */
+  read?(target: ReadTarget, range: { offset: number; length: number }): Uint8Array | undefined;
+  /** Everything below a folder, without the folder itself. */
+  readTree?(path: string): Iterable<TreeEntry> | undefined;
+  /** The inode a path names, symlinks not followed; dev in the kernel's form. */
+  lstat?(path: string): KernelInode | undefined;
+  /** Target of a symlink; undefined for everything else. */
+  readlink?(path: string): string | undefined;
+}
+
+/** A watched folder: its absolute path and its node in the tree, which has its identity. */
+export interface WatchedRoot {
+  path: string;
+  node: number;
+}
+
+/** What the Resolver is told at its start. */
+export interface ResolverOptions {
+  roots: WatchedRoot[];
+  /** Is a new name left out? Asked once, when a name appears: path from the watched folder. */
+  excluded(path: string, isDir: boolean, root: number): boolean;
+  /** CLOCK_BOOTTIME of the command's start. */
+  startNs: bigint;
+  /** process.arch of the recorded system; default x64. */
+  arch?: "x64" | "arm64";
+  assist?: Assist;
+}

@@ -1,0 +1,112 @@
+/**
+ * The inodes that the kernel saw a call change, matched with the tree. They decide where a path
+ * string alone could be wrong: another task may have renamed a folder between the call and its
+ * record. File systems without the hook touch nothing; then the string and the live system decide.
+ */
+import type { CallRecord, KernelInode } from "../format/kernel_decode.ts";
+import { DK_TOUCH_MAX } from "../format/kernel_record.ts";
+import { EventFlag, type Mtime } from "../format/trace_event.ts";
+import { type Context, mtimeOf, sameInode } from "./context.ts";
+import { type Node, S_IFDIR, S_IFMT } from "./node.ts";
+import { lastName, type Place } from "./places.ts";
+
+/** A name in a folder of the tree, as a call meant it. */
+export interface Entry {
+  dir: Node;
+  name: string;
+  /** What the tree has there now. */
+  node: Node | undefined;
+  /** Base folder of the path, when it is the folder of the name: its state after the call. */
+  base: KernelInode | undefined;
+}
+
+export function isDirMode(mode: number): boolean {
+  return (mode & S_IFMT) === S_IFDIR;
+}
+
+/** The touched inode that is this node. */
+export function touchOf(call: CallRecord, node: Node): KernelInode | undefined {
+  return call.touched.find((t) => sameInode(t, node));
+}
+
+/** Touched inodes say nothing when there are none, or when not all could be noted. */
+export function touchesAreWhole(call: CallRecord, dev: number): boolean {
+  if (call.touched.length >= DK_TOUCH_MAX) return false;
+  return call.touched.some((t) => t.dev === dev);
+}
+
+/** Folders of the tree that the call changed, except those in `not`. */
+export function touchedFolders(ctx: Context, call: CallRecord, not: Node[]): Node[] {
+  const found: Node[] = [];
+  for (const t of call.touched) {
+    if (!isDirMode(t.mode)) continue;
+    const node = ctx.tree.lookup(t.dev, t.ino, t.gen);
+    if (node?.isDir && !not.includes(node)) found.push(node);
+  }
+  return found;
+}
+
+/** The name a call meant by its path `which`; a status when it is not a name in the tree. */
+export type Located = { entry: Entry; status: "found" } | {
+  entry: undefined;
+  status: "outside" | "missing" | "self";
+  abs: string | undefined;
+};
+
+/**
+ * Finds the entry a path of the call means. The folder must be among the touched ones; if the path
+ * leads elsewhere and exactly one touched folder is left, that one is meant.
+ */
+export function locate(ctx: Context, call: CallRecord, which: 0 | 1, not: Node[] = []): Located {
+  const base = call.base[which];
+  const path = call.str[which];
+  const place = ctx.places.resolve(base, path, { follow: false });
+  const dir = folderOf(ctx, call, place, not);
+  if (!dir) {
+    if (place.status === "found") return { entry: undefined, status: "self", abs: place.abs };
+    const status = place.status === "outside" ? "outside" : "missing";
+    return { entry: undefined, status, abs: place.abs };
+  }
+  const name = dir.id === place.dir ? place.name : lastName(path);
+  const node = ctx.tree.node(ctx.tree.child(dir.id, name));
+  const isBase = sameInode(base, dir) && !path.includes("/");
+  return { status: "found", entry: { dir, name, node, base: isBase ? base : undefined } };
+}
+
+function folderOf(ctx: Context, call: CallRecord, place: Place, not: Node[]): Node | undefined {
+  const named = place.status === "found" ? ctx.tree.node(place.dir) : undefined;
+  if (named && (touchOf(call, named) || !touchesAreWhole(call, named.dev))) return named;
+  const folders = touchedFolders(ctx, call, not);
+  const only = folders.length === 1 ? folders[0] : undefined;
+  const name = lastName(call.str[0]) || lastName(call.str[1]);
+  if (only && name !== "" && name !== ".." && place.status !== "outside") return only;
+  return named;
+}
+
+/** mtimes of the folders of a call, for DIRTIME; `flags` says where they had to be looked up. */
+export function dirTimes(
+  ctx: Context,
+  call: CallRecord,
+  entries: Entry[],
+): { dirTimes: { node: number; mtime: Mtime }[]; flags: number } {
+  const times: { node: number; mtime: Mtime }[] = [];
+  let flags = 0;
+  for (const { dir, base } of entries) {
+    if (times.some((t) => t.node === dir.id)) continue;
+    let state = touchOf(call, dir) ?? base;
+    if (!state) {
+      state = live(ctx, dir);
+      if (state) flags = EventFlag.SETTLED;
+    }
+    const mtime = state && mtimeOf(state);
+    if (mtime) times.push({ node: dir.id, mtime });
+  }
+  return { dirTimes: times, flags };
+}
+
+/** State of a node as it is now, if the live system can tell and still has it at its path. */
+export function live(ctx: Context, node: Node): KernelInode | undefined {
+  const path = ctx.places.abs(node.id);
+  const state = path === undefined ? undefined : ctx.options.assist?.lstat?.(path);
+  return state && sameInode(state, node) ? state : undefined;
+}
