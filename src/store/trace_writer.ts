@@ -7,27 +7,24 @@
  * the caller must roll back; what was committed before stays. Nothing is synced until `syncNow` or `finish`: kill -9 loses
  * nothing that was committed, a power cut what came after the last sync.
  */
-import { Database, type SQLQueryBindings, type Statement } from "bun:sqlite";
-import { closeSync, fdatasyncSync, fsyncSync, openSync, statSync } from "node:fs";
+import type { Database, SQLQueryBindings, Statement } from "bun:sqlite";
+import { closeSync, fdatasyncSync, openSync, statSync } from "node:fs";
 import { assert } from "../base/assert.ts";
-import { DiffKeeperError } from "../base/error.ts";
-import { CONTENT_CHUNK_BYTES_MAX, TRACE_BUSY_MS, TRACE_PAGE_BYTES } from "../base/limits.ts";
+import { CONTENT_CHUNK_BYTES_MAX, TRACE_BUSY_MS } from "../base/limits.ts";
 import { ENVELOPE_BYTES, seal, ValueKind, wrap } from "../format/envelope.ts";
 import { BATCH_HEADER_BYTES } from "../format/event_layout.ts";
 import { buildKey, type TraceKey } from "../format/keys.ts";
 import type { RecorderLock } from "./recorder_lock.ts";
 import {
-  APPLICATION_ID,
   INFO_END,
   INFO_RECORDING,
   type JsonObject,
-  SCHEMA_SQL,
   type StoredCounts,
-  TRACE_VERSION,
   WAL_SUFFIX,
 } from "./schema.ts";
 import { makeStateDir, type StateDirOptions } from "./state_dir.ts";
 import { storeError } from "./store_error.ts";
+import { createDatabase, syncPath } from "./trace_create.ts";
 
 /** How `TraceWriter.create` makes a trace. */
 export interface TraceWriterOptions extends StateDirOptions {
@@ -86,13 +83,10 @@ export class TraceWriter {
    */
   static create(dir: string, options: TraceWriterOptions = {}): TraceWriter {
     const { path, databasePath, lock } = makeStateDir(dir, options);
-    let db: Database | undefined;
     try {
-      db = new Database(databasePath, { create: true, readwrite: true });
-      prepareDatabase(db, options.busyMs ?? TRACE_BUSY_MS);
+      const db = createDatabase(databasePath, options.busyMs ?? TRACE_BUSY_MS);
       return new TraceWriter({ dir: path, path: databasePath, db, lock });
     } catch (thrown) {
-      db?.close();
       lock.release();
       throw storeError(thrown, `cannot make a trace in "${path}"`, path);
     }
@@ -226,6 +220,15 @@ export class TraceWriter {
   }
 
   /**
+   * Moves the log into trace.db as far as readers allow, so that it is used again from its start. For long recordings, while
+   * nothing happens: it takes a second per GB. A copy of both files taken meanwhile may not open.
+   */
+  trimLog(): void {
+    assert(this.#state === "idle", "a log must be trimmed between transactions");
+    this.#try("trim the log of", () => this.#db.run("PRAGMA wal_checkpoint(PASSIVE)"));
+  }
+
+  /**
    * Ends the trace in order: writes `i:end` (with `stored`, the count of rows), moves everything into trace.db, closes it and
    * gives the lock back. Where only the move fails (disk full, a reader in between) the trace stays complete in its log.
    * @throws {DiffKeeperError} the end row could not be written; the trace is closed and counts as cut.
@@ -296,40 +299,6 @@ export class TraceWriter {
     } catch (thrown) {
       throw storeError(thrown, `cannot ${action} trace "${this.dir}"`, this.#path);
     }
-  }
-}
-
-/** Header fields are set in rollback mode, so that trace.db alone says what it is and which version. */
-function prepareDatabase(db: Database, busyMs: number): void {
-  db.run(`PRAGMA page_size = ${TRACE_PAGE_BYTES}`);
-  db.run("PRAGMA synchronous = OFF");
-  db.run("PRAGMA journal_mode = MEMORY");
-  db.run("BEGIN");
-  db.run(`PRAGMA application_id = ${APPLICATION_ID}`);
-  db.run(`PRAGMA user_version = ${TRACE_VERSION}`);
-  db.run(SCHEMA_SQL);
-  db.run("COMMIT");
-  const mode = db.query<{ journal_mode: string }, []>("PRAGMA journal_mode = WAL").get();
-  if (mode?.journal_mode !== "wal") {
-    throw new DiffKeeperError("io", "cannot make a trace: its file system cannot share memory", {
-      hint: "choose another --state-dir, on a local disk",
-    });
-  }
-  db.run("PRAGMA synchronous = NORMAL");
-  db.run("PRAGMA wal_autocheckpoint = 0");
-  db.run("PRAGMA cache_spill = OFF");
-  db.run(`PRAGMA busy_timeout = ${busyMs}`);
-  // The log is made at the first access: now, so that readers and `syncNow` find it.
-  db.run("SELECT count(*) FROM sqlite_schema");
-}
-
-/** fsync of a file or folder that was made without. */
-function syncPath(path: string): void {
-  const fd = openSync(path, "r");
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
   }
 }
 
