@@ -24,7 +24,7 @@ export const BASELINE_BYTES_MAX = 8 * 1024 ** 3;
 const TURN_MS = 50;
 
 /** Content bytes of one transaction: enough that its cost does not count, little enough for memory. */
-const TRANSACTION_BYTES = 1 << 24;
+const TRANSACTION_BYTES = 1 << 25;
 
 /** The trace that is written: src/store/trace_writer.ts, between transactions. */
 export interface BaselineTrace extends BaselineRows, ContentRows {

@@ -28,7 +28,8 @@ export const OPEN_FOLDER = OPEN_FILE | O_DIRECTORY;
  * (a second name is a link), and tells of those only. `InodeMap<number>` is one.
  */
 export interface KnownInodes {
-  get(dev: number, ino: number): number | undefined;
+  /** `gen` is asked only when it matters: it tells a new inode from a deleted one with the same number; 0: not known. */
+  get(dev: number, ino: number, gen: () => number): number | undefined;
   set(dev: number, ino: number, node: number): void;
 }
 
@@ -86,7 +87,7 @@ export class InodeReader {
   leaf(place: Place): ScanItem | undefined {
     const type = this.stat.type;
     if (this.stat.nlink > 1) {
-      const node = this.#options.known.get(this.stat.dev, this.stat.ino);
+      const node = this.known(place);
       if (node !== undefined) return { kind: "link", node, parent: place.node, name: place.text };
     }
     const item = type === FileType.REGULAR && this.#options.content !== undefined
@@ -99,11 +100,18 @@ export class InodeReader {
     return item;
   }
 
+  /** The node that the inode at a place (whose state `stat` has) is known as. */
+  known(place: Place): number | undefined {
+    const { dev, ino } = this.stat;
+    return this.#options.known.get(dev, ino, () => this.stat.generationAt(place.fd, place.name));
+  }
+
   /** A folder: open as `fd`, or -1 when it cannot be opened; then by its name. */
   folder(place: Place, fd: number): ScannedInode {
     if (fd >= 0) this.stat.readFd(fd);
     const gen = fd < 0 ? this.stat.generationAt(place.fd, place.name) : this.stat.generationFd(fd);
     const item = this.#inode(place, gen);
+    if (this.#options.content === undefined) return item;
     if (this.#options.content === undefined) return item;
     const xattrs = fd < 0 ? this.#xattrs.readAt(place.fd, place.text) : this.#xattrs.readFd(fd);
     this.#takeXattrs(item, place.path, xattrs);
@@ -112,8 +120,8 @@ export class InodeReader {
 
   /** Symlinks, FIFOs, sockets, devices: described from outside, never opened. */
   #special(place: Place): ScannedInode | undefined {
-    if (this.#options.content === undefined) return this.#inode(place, 0);
     const item = this.#inode(place, this.stat.generationAt(place.fd, place.name));
+    if (this.#options.content === undefined) return item;
     if (this.stat.type === FileType.SYMLINK) {
       const { address } = this.#target;
       const got = Number(libc.readlinkat(place.fd, place.name, address, TARGET_BYTES_MAX));

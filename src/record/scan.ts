@@ -59,9 +59,44 @@ export class Scanner {
    * @throws {DiffKeeperError} `not_found` when nothing is there.
    */
   *scan(path: string): Generator<ScanItem, void, undefined> {
+    const name = cString(path);
+    const code = this.#inodes.stat.readAt(AT_FDCWD, name);
+    if (code !== 0) {
+      const message = `cannot read "${showPath(path)}": ${errnoText(code)}`;
+      throw new DiffKeeperError(isGone(code) ? "not_found" : "io", message, { cause: code });
+    }
+    yield* this.#walk({ fd: AT_FDCWD, node: 0, path: "", name, text: "" });
+  }
+
+  /**
+   * Yields everything at and below `path` in the folder `top`, of which no name is followed if it is a symlink; paths of
+   * items begin at `top`. Nothing is yielded when nothing is there.
+   */
+  *scanBelow(top: string, path: string): Generator<ScanItem, void, undefined> {
+    const names = path.split("/");
+    const text = names.pop() ?? "";
+    const flags = O_PATH | O_CLOEXEC | constants.O_DIRECTORY;
+    let fd = libc.openat(AT_FDCWD, cString(top), flags, 0);
+    try {
+      for (const name of names) {
+        const above = fd;
+        fd = libc.openat(above, cString(name), flags | constants.O_NOFOLLOW, 0);
+        if (above >= 0) libc.close(above);
+      }
+      const name = cString(text === "" ? "." : text);
+      if (fd < 0 || this.#inodes.stat.readAt(fd, name) !== 0) return;
+      yield* this.#walk({ fd, node: 0, path, name, text });
+    } finally {
+      if (fd >= 0) libc.close(fd);
+    }
+  }
+
+  /** Yields everything at and below a place whose state the inode reader has. */
+  *#walk(top: Place): Generator<ScanItem, void, undefined> {
     assert(this.#frames.length === 0, "a scanner walks one tree at a time");
     try {
-      yield* this.#top(path);
+      const isFolder = this.#inodes.stat.type === FileType.FOLDER;
+      yield* this.#emit(isFolder ? this.#openFolder(top) : this.#inodes.leaf(top));
       while (this.#frames.length > 0) {
         const frame = this.#frames[this.#frames.length - 1];
         if (frame === undefined) break;
@@ -73,18 +108,6 @@ export class Scanner {
     } finally {
       for (const frame of this.#frames.splice(0)) this.#close(frame);
     }
-  }
-
-  *#top(path: string): Generator<ScanItem, void, undefined> {
-    const name = cString(path);
-    const code = this.#inodes.stat.readAt(AT_FDCWD, name);
-    if (code !== 0) {
-      const message = `cannot read "${showPath(path)}": ${errnoText(code)}`;
-      throw new DiffKeeperError(isGone(code) ? "not_found" : "io", message, { cause: code });
-    }
-    const place = { fd: AT_FDCWD, node: 0, path: "", name, text: "" };
-    if (this.#inodes.stat.type === FileType.FOLDER) yield* this.#emit(this.#openFolder(place));
-    else yield* this.#emit(this.#inodes.leaf(place));
   }
 
   *#emit(item: ScanItem | undefined): Generator<ScanItem, void, undefined> {
@@ -157,7 +180,7 @@ export class Scanner {
   #openFolder(place: Place): ScanItem | undefined {
     const stat = this.#inodes.stat;
     if (this.#options.isStateDir(stat.dev, stat.ino)) return undefined;
-    const node = this.#options.known.get(stat.dev, stat.ino);
+    const node = this.#inodes.known(place);
     if (node !== undefined) {
       const text = `folder "${showPath(place.path)}" is there under another path too: ` +
         "recorded once, under the first";
