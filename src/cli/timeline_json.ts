@@ -5,6 +5,7 @@
  */
 import { EventFlag, Op, type OpName } from "../format/trace_event.ts";
 import { base64Of, isText, textOf } from "../history/path_text.ts";
+import type { EventPlace } from "../history/places.ts";
 import type { TimelineEntry } from "../history/timeline.ts";
 import type { Trace } from "../history/trace.ts";
 
@@ -14,6 +15,10 @@ const NS_PER_S = 1_000_000_000;
 export const OP_NAMES: ReadonlyMap<number, OpName> = new Map(
   Object.entries(Op).map(([name, code]) => [code, name as OpName]),
 );
+
+/** Flags that a line shows. */
+const SHOWN_FLAGS = EventFlag.OUTSIDE | EventFlag.UNREAD;
+const WRITE_HEAD = '{"seq":0,"t_ns":0,"wall":""';
 
 const HAS_OFFSET: ReadonlySet<number> = new Set([Op.WRITE, Op.FALLOCATE, Op.MMAP]);
 const HAS_LENGTH: ReadonlySet<number> = new Set([
@@ -31,6 +36,10 @@ export class TimelineJson {
   readonly #roots: readonly string[];
   readonly #startS: number;
   readonly #startNs: number;
+  #place: EventPlace | undefined;
+  #comm: string | undefined;
+  #middle = "";
+  #tail = "";
   #second = -1;
   #secondText = "";
 
@@ -44,7 +53,34 @@ export class TimelineJson {
 
   /** One event as one line, without the newline. */
   line(entry: TimelineEntry): string {
-    const { seq, tNs, op, place, pid, flags } = entry;
+    const isPlainWrite = entry.event === undefined && (entry.flags & SHOWN_FLAGS) === 0;
+    return isPlainWrite ? this.#writeLine(entry) : this.#anyLine(entry);
+  }
+
+  /** As `#anyLine` says it, three times as fast: nearly all lines are writes. */
+  #writeLine(entry: TimelineEntry): string {
+    const { seq, tNs, place, offset, length, pid, comm } = entry;
+    if (place !== this.#place || comm !== this.#comm) {
+      const object = this.#head(entry);
+      this.#place = place;
+      this.#comm = comm;
+      // {"seq":0,"t_ns":0,"wall":"","op":... without what changes from write to write
+      this.#middle = JSON.stringify({ ...object, seq: 0, t_ns: 0, wall: "" }).slice(
+        WRITE_HEAD.length,
+        -1,
+      );
+      this.#tail = `"comm":${JSON.stringify(textOf(comm))}${
+        place.unlinked ? ',"unlinked":true' : ""
+      }}`;
+    }
+    return `{"seq":${seq},"t_ns":${tNs},"wall":"${
+      this.wall(tNs)
+    }"${this.#middle},"offset":${offset},` +
+      `"length":${length},"pid":${pid},${this.#tail}`;
+  }
+
+  #head(entry: TimelineEntry): Record<string, unknown> {
+    const { seq, tNs, op, place } = entry;
     const object: Record<string, unknown> = {
       seq,
       t_ns: tNs,
@@ -53,6 +89,12 @@ export class TimelineJson {
       root: place.root < 0 ? null : textOf(this.#roots[place.root] ?? ""),
     };
     putPath(object, "path", place.path);
+    return object;
+  }
+
+  #anyLine(entry: TimelineEntry): string {
+    const { op, place, pid, flags } = entry;
+    const object = this.#head(entry);
     if (op === Op.RENAME) putPath(object, "to", place.to);
     if (HAS_OFFSET.has(op)) object["offset"] = entry.offset;
     if (HAS_LENGTH.has(op)) object["length"] = entry.length;

@@ -16,6 +16,8 @@ import { exitCodeOfStatus, OP_NAMES } from "./timeline_json.ts";
 const TEXT_CHARS_MAX = 80;
 /** Bytes of output that are looked at for that. */
 const OUTPUT_BYTES_MAX = 1024;
+/** Escaped names kept; then all are forgotten, because they can be made again. */
+const TEXTS_KEPT_MAX = 4096;
 const OP_WIDTH = 8;
 
 const SGR = { reset: "\x1b[0m", dim: "\x1b[2m", bold: "\x1b[1m", gap: "\x1b[1;31m" } as const;
@@ -53,6 +55,9 @@ export class TimelineText {
   readonly #roots: readonly string[];
   readonly #style: TextStyle;
   readonly #seqWidth: number;
+  #ms = -1;
+  #timeText = "";
+  readonly #texts = new Map<string, string>();
 
   constructor(trace: Trace, style: TextStyle) {
     this.#trace = trace;
@@ -68,17 +73,24 @@ export class TimelineText {
     const name = OP_NAMES.get(last.op) ?? "?";
     const number = `#${last.seq}`.padStart(this.#seqWidth);
     const op = aligned ? name.padEnd(OP_WIDTH) : name;
-    const parts = [this.#paint(`[${formatTime(last.tNs)}]`, SGR.dim), number];
+    const parts = [this.#paint(this.#time(last.tNs), SGR.dim), number];
     parts.push(this.#paint(op, OP_COLORS[last.op]));
     const subject = this.#subject(burst);
     if (subject !== "") parts.push(last.op === Op.GAP ? this.#paint(subject, SGR.gap) : subject);
     const details = detailsOf(burst);
     if (details !== "") parts.push(`(${details})`);
     if (last.pid !== 0) {
-      const who = `${oneLine(textOf(last.comm))}[${last.pid}]`;
-      parts.push(this.#paint(who, SGR.dim));
+      parts.push(this.#paint(`${this.#escaped(last.comm)}[${last.pid}]`, SGR.dim));
     }
     return parts.join(" ");
+  }
+
+  /** Many events share a millisecond. */
+  #time(tNs: number): string {
+    const ms = Math.floor(tNs / 1_000_000);
+    if (ms !== this.#ms) this.#timeText = `[${formatTime(tNs)}]`;
+    this.#ms = ms;
+    return this.#timeText;
   }
 
   #paint(text: string, color: string | undefined): string {
@@ -113,9 +125,19 @@ export class TimelineText {
   /** Relative to the watched folder; absolute where there are several. */
   #path(root: number, path: string | undefined): string {
     if (path === undefined) return "<outside>";
-    if (this.#roots.length < 2 || root < 0) return path === "" ? "." : oneLine(textOf(path));
+    if (this.#roots.length < 2 || root < 0) return path === "" ? "." : this.#escaped(path);
     const folder = this.#roots[root] ?? "";
-    return oneLine(textOf(path === "" ? folder : `${folder}/${path}`));
+    return this.#escaped(path === "" ? folder : `${folder}/${path}`);
+  }
+
+  /** A binary string for the eye; the same few come again and again. */
+  #escaped(binary: string): string {
+    const known = this.#texts.get(binary);
+    if (known !== undefined) return known;
+    const text = oneLine(textOf(binary));
+    if (this.#texts.size >= TEXTS_KEPT_MAX) this.#texts.clear();
+    this.#texts.set(binary, text);
+    return text;
   }
 }
 
