@@ -103,14 +103,15 @@ function momentOf(history: History): string {
 }
 
 function summaryOf(report: ExportReport): string {
-  const parts = [
-    `${formatCount(report.files)} ${report.files === 1 ? "file" : "files"}`,
-    `${formatCount(report.folders)} ${report.folders === 1 ? "folder" : "folders"}`,
-  ];
-  if (report.symlinks > 0) parts.push(`${formatCount(report.symlinks)} symlinks`);
-  if (report.links > 0) parts.push(`${formatCount(report.links)} hard links`);
-  if (report.special > 0) parts.push(`${formatCount(report.special)} special files`);
+  const parts = [counted(report.files, "file"), counted(report.folders, "folder")];
+  if (report.symlinks > 0) parts.push(counted(report.symlinks, "symlink"));
+  if (report.links > 0) parts.push(counted(report.links, "hard link"));
+  if (report.special > 0) parts.push(counted(report.special, "special file"));
   return `${parts.join(", ")}, ${formatBytes(report.bytes)}`;
+}
+
+function counted(count: number, noun: string): string {
+  return `${formatCount(count)} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 function jsonOf(flags: ExportFlags, history: History, report: ExportReport): string {

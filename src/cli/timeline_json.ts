@@ -96,6 +96,10 @@ export class TimelineJson {
     const { op, place, pid, flags } = entry;
     const object = this.#head(entry);
     if (op === Op.RENAME) putPath(object, "to", place.to);
+    if (place.toRoot !== undefined && place.toRoot !== place.root) {
+      object["to_root"] = textOf(this.#roots[place.toRoot] ?? "");
+    }
+    if (op === Op.LINK && place.of !== undefined) putPath(object, "of", place.of);
     if (HAS_OFFSET.has(op)) object["offset"] = entry.offset;
     if (HAS_LENGTH.has(op)) object["length"] = entry.length;
     if (pid !== 0) {

@@ -18,6 +18,9 @@ const TEXT_CHARS_MAX = 80;
 const OUTPUT_BYTES_MAX = 1024;
 /** Escaped names kept; then all are forgotten, because they can be made again. */
 const TEXTS_KEPT_MAX = 4096;
+/** Stands for a path: what came from or went to elsewhere, and a file that never had a name (O_TMPFILE). */
+const OUTSIDE = "<outside>";
+const UNNAMED = "<unnamed>";
 const OP_WIDTH = 8;
 
 const SGR = { reset: "\x1b[0m", dim: "\x1b[2m", bold: "\x1b[1m", gap: "\x1b[1;31m" } as const;
@@ -106,7 +109,12 @@ export class TimelineText {
     const path = this.#path(place.root, place.path);
     if (op === Op.RENAME) {
       const arrow = (flags & EventFlag.EXCHANGE) !== 0 ? "<->" : "->";
-      return `${path} ${arrow} ${this.#path(place.root, place.to)}`;
+      const from = place.path === undefined ? OUTSIDE : path;
+      const to = place.to === undefined ? OUTSIDE : this.#path(place.toRoot ?? -1, place.to);
+      return `${from} ${arrow} ${to}`;
+    }
+    if (op === Op.LINK && place.of !== undefined) {
+      return `${path} of ${this.#path(place.ofRoot ?? -1, place.of)}`;
     }
     if (op === Op.SYMLINK) return `${path} -> ${oneLine(textOf(event?.target ?? ""))}`;
     return path;
@@ -124,7 +132,7 @@ export class TimelineText {
 
   /** Relative to the watched folder; absolute where there are several. */
   #path(root: number, path: string | undefined): string {
-    if (path === undefined) return "<outside>";
+    if (path === undefined) return UNNAMED;
     if (this.#roots.length < 2 || root < 0) return path === "" ? "." : this.#escaped(path);
     const folder = this.#roots[root] ?? "";
     return this.#escaped(path === "" ? folder : `${folder}/${path}`);
@@ -163,7 +171,7 @@ function gapText(event: TraceEvent): string {
   if (events > 0) what.push(events === 1 ? "1 event" : `${formatCount(events)} events`);
   if (bytes > 0) what.push(formatBytes(bytes));
   const lost = what.length === 0 ? "unknown amount" : what.join(", ");
-  const where = event.path === undefined ? "" : ` ${oneLine(textOf(event.path))}`;
+  const where = event.path === undefined ? "" : ` in ${oneLine(textOf(event.path))}`;
   return `${lost} lost${where}: ${clipped(event.text ?? "no reason given")}`;
 }
 

@@ -12,8 +12,12 @@ export interface EventPlace {
   /** Index of the watched folder, -1: the event has no place in one. */
   root: number;
   path: string | undefined;
-  /** Second path: the new name of RENAME. */
+  /** The new name of RENAME, in the watched folder `toRoot`. */
   to?: string;
+  toRoot?: number;
+  /** Of LINK: the name that the file had, in the watched folder `ofRoot`. */
+  of?: string;
+  ofRoot?: number;
   /** The file has no name any more; the path is its last. */
   unlinked: boolean;
 }
@@ -66,7 +70,12 @@ export class Places {
     let place = this.#ofName(parent, name);
     if (op === Op.RENAME && toParent !== 0) {
       const to = this.#ofName(toParent, toName);
-      place = { ...place, root: place.root >= 0 ? place.root : to.root, to: to.path };
+      const root = place.root >= 0 ? place.root : to.root;
+      place = { ...place, root, to: to.path, toRoot: to.root };
+    }
+    if (op === Op.LINK) {
+      const known = this.ofNode(node);
+      place = { ...place, of: known.unlinked ? undefined : known.path, ofRoot: known.root };
     }
     const lost = op === Op.RENAME ? this.#ofName(toParent, toName) : place;
     const isFolder = this.#tree.node(node)?.isDir === true;

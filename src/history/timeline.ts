@@ -114,10 +114,10 @@ export class Timeline {
     if (op === Op.GAP && place.path === undefined) return true;
     const known = this.#globVerdicts.get(place);
     if (known !== undefined) return known;
-    const root = this.#trace.recording.rootPaths[place.root] ?? "";
-    const passes = [place.path, place.to].some((path) =>
-      path !== undefined && glob.covers(path, root)
-    );
+    const { rootPaths } = this.#trace.recording;
+    const covers = (path: string | undefined, root = -1) =>
+      path !== undefined && glob.covers(path, rootPaths[root] ?? "");
+    const passes = covers(place.path, place.root) || covers(place.to, place.toRoot);
     if (this.#globVerdicts.size >= VERDICTS_MAX) this.#globVerdicts.clear();
     this.#globVerdicts.set(place, passes);
     return passes;

@@ -9,7 +9,7 @@ import {
   type RecordingInfo,
 } from "../format/recording_info.ts";
 import { formatTime, isAfterSpan, type TimeRange, type TimeSpan } from "../format/time_expr.ts";
-import { EventFlag, Op, type TraceEvent } from "../format/trace_event.ts";
+import { Op, type TraceEvent } from "../format/trace_event.ts";
 import { TraceReader } from "../store/trace_reader.ts";
 import type { PayloadSource } from "./content.ts";
 import { History } from "./fold.ts";
@@ -24,6 +24,9 @@ export interface TraceTotals {
   lostEvents: number;
   lostBytes: number;
 }
+
+/** Events whose node is no file that was touched. */
+const NOT_FILE_OPS: ReadonlySet<number> = new Set([Op.GAP, Op.NOTE, Op.MKDIR, Op.RMDIR]);
 
 /** Called now and then during long work with the number of the event reached. */
 export type OnProgress = (seq: number) => void;
@@ -129,9 +132,7 @@ export class Trace implements PayloadSource {
           totals.lostEvents += loss?.events ?? 0;
           totals.lostBytes += loss?.bytes ?? 0;
         }
-        if (cursor.node !== 0 && op !== Op.GAP && (cursor.flags & EventFlag.OUTSIDE) === 0) {
-          files.add(cursor.node);
-        }
+        if (cursor.node !== 0 && !NOT_FILE_OPS.has(op)) files.add(cursor.node);
       }
       onProgress?.(totals.events);
     }

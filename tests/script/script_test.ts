@@ -46,8 +46,7 @@ function parse(text: string): Step[] {
   for (const line of text.replace(/\n$/, "").split("\n")) {
     const isCommand = line.startsWith("$ ");
     if (isCommand || line === "" || line.startsWith("# ") || line.startsWith("trace ")) {
-      if (open === undefined || isCommand || line === "") lines.push(line);
-      else lines.push(line);
+      lines.push(line);
       open = undefined;
       if (!isCommand && !line.startsWith("trace ")) continue;
       open = { lines, command: line, expected: [] };

@@ -35,6 +35,20 @@ export const TRACES: Readonly<Record<string, (dir: string) => void>> = {
   odd: odd,
   lossy: lossy,
   dots: (dir) => evil(dir, ".."),
+  attrs: (dir) => {
+    const builder = new TraceBuilder(dir);
+    builder.baseline(rootEvent());
+    builder.event({
+      op: Op.XATTR,
+      node: 1,
+      xattrName: "user.color",
+      xattrValue: Buffer.from("red"),
+    });
+    builder.event({ op: Op.XATTR, node: 1, xattrName: "user.color" });
+    builder.event({ op: Op.CHOWN, node: 1, attr: attr(FOLDER, { uid: 1000, gid: 100 }) });
+    builder.event({ op: Op.UTIMES, node: 1, attr: attr(FOLDER), mtime: times });
+    builder.finish();
+  },
   slash: (dir) => evil(dir, "../../outside"),
 };
 
@@ -136,7 +150,6 @@ function odd(dir: string): void {
   builder.event({ op: Op.CREATE, node: 7, parent: 0, name: "", attr: attr(FILE) });
   builder.write(7, 0, { op: Op.WRITE, bytes: "nameless" });
   builder.event({ op: Op.CHMOD, node: 4, attr: attr(0o104711) });
-  builder.event({ op: Op.XATTR, node: 4, xattrName: "user.color", xattrValue: Buffer.from("red") });
   builder.event({ op: Op.FALLOCATE, node: 4, offset: 0, length: 8192 });
   builder.event({ op: Op.UNLINK, node: 3, parent: 1, name: "\xff\xfe" });
   builder.write(3, 0, { op: Op.WRITE, bytes: "after the end" });
