@@ -72,3 +72,23 @@ test("a trace gives back what was put, while it is recorded and afterwards", () 
   check(reader, version);
   reader.close();
 });
+
+test("versions of one path that begin at the same time stand together", () => {
+  const dir = newFolder();
+  const writer = TraceWriter.create(dir);
+  const versions = [1, 2, 3].map((seq) => (
+    { seq, tNs: 9, row: 1, offset: 40, op: Op.WRITE, flags: 0, size: seq }
+  ));
+  writer.begin();
+  writer.putRecording({});
+  const rows = versions.map((version) =>
+    writer.putVersions({ path: "/w/a", tNs: 9 }, encodeVersions([version]))
+  );
+  writer.commit();
+  expect(new Set(rows).size).toBe(1);
+  writer.finish({});
+  const reader = TraceReader.open(dir);
+  expect(reader.versions("/w/a")).toEqual(versions);
+  expect([...reader.journalBatches()]).toEqual([]);
+  reader.close();
+});

@@ -7,14 +7,16 @@
  * the caller must roll back; what was committed before stays. Nothing is synced until `syncNow` or `finish`: kill -9 loses
  * nothing that was committed, a power cut what came after the last sync.
  */
-import type { Database, SQLQueryBindings, Statement } from "bun:sqlite";
 import { closeSync, fdatasyncSync, openSync, statSync } from "node:fs";
 import { assert } from "../base/assert.ts";
+import { asDiffKeeperError } from "../base/error.ts";
 import { CONTENT_CHUNK_BYTES_MAX, TRACE_BUSY_MS } from "../base/limits.ts";
 import { ENVELOPE_BYTES, seal, ValueKind, wrap } from "../format/envelope.ts";
 import { BATCH_HEADER_BYTES } from "../format/event_layout.ts";
-import { buildKey, type TraceKey } from "../format/keys.ts";
+import type { TraceKey } from "../format/keys.ts";
+import { decodeVersions, encodeVersions } from "../format/versions_codec.ts";
 import type { RecorderLock } from "./recorder_lock.ts";
+import { RowWriter } from "./row_writer.ts";
 import {
   INFO_END,
   INFO_RECORDING,
@@ -45,18 +47,14 @@ export interface BatchRow {
 }
 
 const utf8 = new TextEncoder();
-type Id = { id: number };
 
 /** See the head of the file. */
 export class TraceWriter {
   /** The state-dir, absolute. */
   readonly dir: string;
   readonly #path: string;
-  readonly #db: Database;
+  readonly #rows: RowWriter;
   readonly #lock: RecorderLock;
-  readonly #insert: Statement<unknown, SQLQueryBindings[]>;
-  readonly #replace: Statement<unknown, SQLQueryBindings[]>;
-  readonly #idOf: Statement<Id, SQLQueryBindings[]>;
   #state: "idle" | "transaction" | "closed" = "idle";
   #nextRow = 1;
   #counts: StoredCounts = emptyCounts();
@@ -64,17 +62,11 @@ export class TraceWriter {
   #scratch = new Uint8Array(ENVELOPE_BYTES + CONTENT_CHUNK_BYTES_MAX);
   #walFd: number | undefined;
 
-  private constructor(state: { dir: string; path: string; db: Database; lock: RecorderLock }) {
+  private constructor(state: { dir: string; path: string; rows: RowWriter; lock: RecorderLock }) {
     this.dir = state.dir;
     this.#path = state.path;
-    this.#db = state.db;
+    this.#rows = state.rows;
     this.#lock = state.lock;
-    this.#insert = this.#db.prepare("INSERT INTO kv (id, key, value) VALUES (?1, ?2, ?3)");
-    this.#replace = this.#db.prepare(
-      "INSERT INTO kv (id, key, value) VALUES (?1, ?2, ?3) " +
-        "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-    );
-    this.#idOf = this.#db.prepare("SELECT id FROM kv WHERE key = ?1");
   }
 
   /**
@@ -85,7 +77,8 @@ export class TraceWriter {
     const { path, databasePath, lock } = makeStateDir(dir, options);
     try {
       const db = createDatabase(databasePath, options.busyMs ?? TRACE_BUSY_MS);
-      return new TraceWriter({ dir: path, path: databasePath, db, lock });
+      const rows = new RowWriter(db, path);
+      return new TraceWriter({ dir: path, path: databasePath, rows, lock });
     } catch (thrown) {
       lock.release();
       throw storeError(thrown, `cannot make a trace in "${path}"`, path);
@@ -110,14 +103,14 @@ export class TraceWriter {
   /** Begins the transaction of one flush. */
   begin(): void {
     assert(this.#state === "idle", "a transaction must begin on an idle writer");
-    this.#try("begin a flush of", () => this.#db.run("BEGIN IMMEDIATE"));
+    this.#rows.execute("begin a flush of", "BEGIN IMMEDIATE");
     this.#state = "transaction";
   }
 
   /** Commits it: from here on readers see it and kill -9 cannot take it. */
   commit(): void {
     assert(this.#state === "transaction", "a commit must end a transaction");
-    this.#try("write", () => this.#db.run("COMMIT"));
+    this.#rows.execute("write", "COMMIT");
     this.#state = "idle";
     this.#committed = { ...this.#counts };
   }
@@ -126,7 +119,7 @@ export class TraceWriter {
   rollback(): void {
     assert(this.#state === "transaction", "a rollback must end a transaction");
     // SQLite may have rolled back by itself when the disk was full.
-    if (this.#db.inTransaction) this.#try("roll back", () => this.#db.run("ROLLBACK"));
+    if (this.#rows.inTransaction) this.#rows.execute("roll back", "ROLLBACK");
     this.#state = "idle";
     this.#counts = { ...this.#committed };
   }
@@ -145,7 +138,7 @@ export class TraceWriter {
   /** Puts or replaces a process. */
   putProcess(key: { startNs: number; pid: number }, info: JsonObject): number {
     const processKey = { sort: "process", ...key } as const;
-    if (this.#rowOf(processKey) === undefined) this.#counts.processes++;
+    if (this.#rows.idOf(processKey) === undefined) this.#counts.processes++;
     return this.#putJson(processKey, info);
   }
 
@@ -197,19 +190,29 @@ export class TraceWriter {
 
   /** The row id of a content chunk that is stored. */
   contentRow(sha256: string): number | undefined {
-    return this.#rowOf({ sort: "content", sha256 });
+    return this.#rows.idOf({ sort: "content", sha256 });
   }
 
-  /** Puts the versions of one path in one batch; the value as `encodeVersions` gives it. */
+  /**
+   * Puts versions of one path; the value as `encodeVersions` gives it. Where the key is there already (two flushes of versions
+   * that begin at the same nanosecond) the new ones are added behind the old.
+   */
   putVersions(key: { path: string; tNs: number }, value: Uint8Array): number {
-    this.#counts.versions++;
-    return this.#put({ sort: "version", ...key }, value, this.reserveRow());
+    const versionKey = { sort: "version", ...key } as const;
+    const found = this.#rows.find(versionKey);
+    if (found === undefined) {
+      this.#counts.versions++;
+      return this.#put(versionKey, value, this.reserveRow());
+    }
+    const both = encodeVersions([...decodeVersions(found.value), ...decodeVersions(value)]);
+    this.#rows.replace(versionKey, { id: found.id, value: both });
+    return found.id;
   }
 
   /** Makes everything committed so far survive a power cut (fdatasync of the write-ahead log). */
   syncNow(): void {
     assert(this.#state !== "closed", "a closed writer must not be synced");
-    this.#try("sync", () => {
+    this.#rows.attempt("sync", () => {
       if (this.#walFd === undefined) {
         this.#walFd = openSync(this.#path + WAL_SUFFIX, "r");
         syncPath(this.#path);
@@ -225,7 +228,7 @@ export class TraceWriter {
    */
   trimLog(): void {
     assert(this.#state === "idle", "a log must be trimmed between transactions");
-    this.#try("trim the log of", () => this.#db.run("PRAGMA wal_checkpoint(PASSIVE)"));
+    this.#rows.execute("trim the log of", "PRAGMA wal_checkpoint(PASSIVE)");
   }
 
   /**
@@ -250,55 +253,40 @@ export class TraceWriter {
     if (this.#state !== "closed") this.#close();
   }
 
-  #rowOf(key: TraceKey): number | undefined {
-    assert(this.#state !== "closed", "a closed writer must not be asked");
-    return this.#try("look up a row of", () => this.#idOf.get(buildKey(key)))?.id;
-  }
-
   #putJson(key: TraceKey, object: JsonObject): number {
     assert(this.#state === "transaction", "a row must be put in a transaction");
     const value = wrap(ValueKind.JSON, utf8.encode(JSON.stringify(object)));
     const row = this.reserveRow();
-    this.#try("write", () => this.#replace.run(row, buildKey(key), value));
+    this.#rows.replace(key, { id: row, value });
     return row;
   }
 
   #put(key: TraceKey, value: Uint8Array, row: number): number {
     assert(this.#state === "transaction", "a row must be put in a transaction");
     assert(row > 0 && row < this.#nextRow, "a row id must come from reserveRow");
-    this.#try("write", () => this.#insert.run(row, buildKey(key), value));
+    this.#rows.insert(key, { id: row, value });
     return row;
   }
 
   /** Best effort: a trace in its log is complete too. */
   #leaveWal(): void {
     try {
-      this.#db.run("PRAGMA busy_timeout = 0");
-      this.#db.run("PRAGMA wal_checkpoint(TRUNCATE)");
-      this.#db.run("PRAGMA journal_mode = DELETE");
+      const action = "move the log into";
+      this.#rows.execute(action, "PRAGMA busy_timeout = 0");
+      this.#rows.execute(action, "PRAGMA wal_checkpoint(TRUNCATE)");
+      this.#rows.execute(action, "PRAGMA journal_mode = DELETE");
     } catch (thrown) {
-      const { code } = storeError(thrown, "cannot move the log into the trace", this.#path);
+      const { code } = asDiffKeeperError(thrown);
       if (code !== "in_use" && code !== "disk_full" && code !== "io") throw thrown;
     }
   }
 
   #close(): void {
-    if (this.#state === "transaction" && this.#db.inTransaction) this.rollback();
+    if (this.#state === "transaction" && this.#rows.inTransaction) this.rollback();
     this.#state = "closed";
     if (this.#walFd !== undefined) closeSync(this.#walFd);
-    this.#insert.finalize();
-    this.#replace.finalize();
-    this.#idOf.finalize();
-    this.#db.close();
+    this.#rows.close();
     this.#lock.release();
-  }
-
-  #try<T>(action: string, run: () => T): T {
-    try {
-      return run();
-    } catch (thrown) {
-      throw storeError(thrown, `cannot ${action} trace "${this.dir}"`, this.#path);
-    }
   }
 }
 
