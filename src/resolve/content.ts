@@ -88,7 +88,7 @@ export function bringIn(
     target: isLink ? target ?? "" : undefined,
   });
   const node = ctx.tree.need(id);
-  if (node.isFile && inode.size > 0) resync(ctx, node, inode.size);
+  fill(ctx, node, { size: inode.size, abs });
   if (node.isDir && abs !== undefined) bringInBelow(ctx, node, abs);
   return node;
 }
@@ -138,6 +138,16 @@ function bringInEntry(
   const id = ctx.tree.nextId;
   ctx.emit(makeOp(inode.mode), id, { parent, name: to.name, attr, mtime, target, flags });
   const node = ctx.tree.need(id);
-  if (node.isFile && inode.size > 0) resync(ctx, node, inode.size);
+  fill(ctx, node, { size: inode.size, abs: ctx.places.abs(id) });
   return node;
+}
+
+/** Content and extended attributes of a node that is new to the tree, not to the file system. */
+function fill(ctx: Context, node: Node, from: { size: number; abs: string | undefined }): void {
+  if (node.isFile && from.size > 0) resync(ctx, node, from.size);
+  const xattrs = from.abs === undefined ? undefined : ctx.options.assist?.xattrs?.(from.abs);
+  if (!xattrs) return;
+  for (const [xattrName, xattrValue] of xattrs) {
+    ctx.emit(Op.XATTR, node.id, { xattrName, xattrValue, flags: EventFlag.SETTLED });
+  }
 }

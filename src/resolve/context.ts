@@ -69,6 +69,8 @@ export class Context {
   readonly places: Places;
   /** Inodes whose records are dropped: left out by the user, or gone from the watched folders. */
   readonly ignored = new InodeMap<number>();
+  /** Devices whose file system says which inodes a call touched. */
+  readonly touching = new Set<number>();
   readonly stats: ResolverStats = {
     events: 0,
     bytes: 0,

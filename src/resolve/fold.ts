@@ -41,6 +41,7 @@ function create(tree: Tree, event: TraceEvent): void {
 function link(tree: Tree, event: TraceEvent): void {
   const known = tree.node(event.node);
   const node = known ?? tree.addNode(event.node, needAttr(event));
+  if (event.target !== undefined) node.target = event.target;
   tree.link(node, event.parent ?? 0, event.name ?? "");
   if (event.attr) node.setAttr(event.attr);
   else if (known && event.pid !== 0) node.nlink++; // pid 0: the baseline, whose ATTR counts it

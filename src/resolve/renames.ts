@@ -81,7 +81,12 @@ function agrees(unit: CallUnit, from: Entry, to: Entry): boolean {
 
 /** All renames. */
 export function rename(ctx: Context, unit: CallUnit, force: boolean): Outcome {
+  const { touched } = unit.call;
+  for (const t of touched) ctx.touching.add(t.dev);
   const [fromAt, toAt] = bothSides(ctx, unit);
+  // On a file system that says what it touches, nothing touched means: two names of one file.
+  const dev = fromAt.entry?.dir.dev ?? toAt.entry?.dir.dev;
+  if (touched.length === 0 && dev !== undefined && ctx.touching.has(dev)) return "done";
   const isLost = (at: Located) => !at.entry && at.status !== "outside";
   if (isLost(fromAt) || isLost(toAt)) return force ? unresolved(ctx) : "wait";
   const isDir = fromAt.entry?.node?.isDir ?? movedInode(ctx, unit, [])?.isDir ?? false;

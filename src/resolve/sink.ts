@@ -89,6 +89,8 @@ export interface Assist {
   readTree?(path: string): Iterable<TreeEntry> | undefined;
   /** The inode a path names, symlinks not followed; dev in the kernel's form. */
   lstat?(path: string): KernelInode | undefined;
+  /** Extended attributes of what a path names, symlinks not followed; names as binary strings. */
+  xattrs?(path: string): Map<string, Uint8Array> | undefined;
   /** Target of a symlink; undefined for everything else. */
   readlink?(path: string): string | undefined;
 }
