@@ -85,7 +85,8 @@ function freeBytes(path: string): number {
   for (const at of [path, dirname(path)]) {
     try {
       const stat = statfsSync(at);
-      return stat.bavail * stat.bsize;
+      // Some file systems count no blocks at all: that says nothing.
+      return stat.blocks === 0 ? Infinity : stat.bavail * stat.bsize;
     } catch {
       continue;
     }

@@ -61,7 +61,7 @@ export function openTrace(dirOrFile: string): OpenTrace {
       failure ??= thrown;
     }
   }
-  throw storeError(failure, `cannot open trace "${dirOrFile}"`, path);
+  throw readError(failure, { shown: dirOrFile, path });
 }
 
 function findFile(dirOrFile: string): string {
@@ -72,7 +72,7 @@ function findFile(dirOrFile: string): string {
     const file = join(path, TRACE_FILE);
     if (statSync(file).isFile()) return file;
   } catch (thrown) {
-    const error = storeError(thrown, `cannot open trace "${dirOrFile}"`, path);
+    const error = readError(thrown, { shown: dirOrFile, path });
     if (error.code !== "not_found" && error.code !== "exists") throw error;
   }
   const what = basename(path) === TRACE_FILE ? "there is no such file" : "there is no trace";
@@ -127,8 +127,18 @@ function readHeader(path: string, shown: string): { header: Uint8Array; sizeByte
       closeSync(fd);
     }
   } catch (thrown) {
-    throw storeError(thrown, `cannot open trace "${shown}"`, path);
+    throw readError(thrown, { shown, path });
   }
+}
+
+/** As `storeError`, but permission is missing to read, not to write. */
+function readError(thrown: unknown, at: { shown: string; path: string }): DiffKeeperError {
+  const error = storeError(thrown, `cannot open trace "${at.shown}"`, at.path);
+  if (error.code !== "not_writable") return error;
+  return new DiffKeeperError("no_privilege", error.message, {
+    hint: "run this as the owner of the trace, or as root",
+    cause: thrown,
+  });
 }
 
 function openDatabase(path: string, mode: OpenMode): Database {

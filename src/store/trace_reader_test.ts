@@ -196,6 +196,18 @@ test.skipIf(!canRunAsNobody())(
   },
 );
 
+test.skipIf(!canRunAsNobody())("a trace of somebody else is no_privilege, with a hint", () => {
+  const dir = makeTrace(1);
+  chmodSync(join(dir, ".."), 0o755);
+  const script = `import { TraceReader } from "${import.meta.dir}/trace_reader.ts";` +
+    `try { TraceReader.open("${dir}"); } catch (error) { console.log(error.code, error.hint); }`;
+  const argv = ["setpriv", "--reuid=65534", "--clear-groups", process.execPath, "-e", script];
+  const child = Bun.spawnSync(argv, { stdio: ["ignore", "pipe", "inherit"] });
+  expect(child.stdout.toString()).toBe(
+    "no_privilege run this as the owner of the trace, or as root\n",
+  );
+});
+
 test("a copy of an ended trace, with leftovers of SQLite beside it, opens", () => {
   const dir = makeTrace(2);
   const copy = join(newFolder(), "copy");
