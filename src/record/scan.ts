@@ -2,7 +2,8 @@
  * Walks a real tree and yields what is there. Relies on descriptors, never on long paths: a folder is opened by its name in
  * its parent's descriptor, so depth is bound by memory, not by PATH_MAX. Only the innermost OPEN_FOLDERS_MAX folders
  * stay open; the others are reached again through `..`, checked by inode. What is not a regular file or folder is never
- * opened. Whatever cannot be read becomes an item of kind `gap`: nothing is left out silently. Not recursive.
+ * opened. Mount points are crossed, except into pseudo file systems (pseudo_fs.ts); a folder that is there twice (a bind
+ * mount) is entered once. Whatever cannot be read becomes an item of kind `gap`: nothing is left out silently. Not recursive.
  */
 import { constants } from "node:fs";
 import { cString, Errno, errno, errnoText, libc } from "../../ffi/libc.ts";
