@@ -66,7 +66,8 @@ export function register(program: Command): void {
     .passThroughOptions()
     .addHelpText("after", EXAMPLES)
     .action(async (command: string[], flags: RecordFlags) => {
-      process.exitCode = await record(command, flags);
+      // the drain worker has said its last word; waiting for its thread to end would only take time
+      process.exit(await record(command, flags));
     });
 }
 

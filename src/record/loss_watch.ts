@@ -33,7 +33,7 @@ export class LossWatch {
       const events = now[name] - this.#seen[name];
       if (events <= 0) continue;
       const bytes = name === "ring_full" ? now.ring_full_bytes - this.#seen.ring_full_bytes : 0;
-      resolver.loss(text, { events, bytes });
+      resolver.gap(text, { events, bytes });
     }
     this.#seen = now;
   }

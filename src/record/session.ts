@@ -63,6 +63,11 @@ class WorkerLink {
     this.#worker.postMessage(message);
   }
 
+  /** Nothing more is expected of the worker: it must not keep the process alive. */
+  release(): void {
+    this.#worker.unref();
+  }
+
   /** @throws {DiffKeeperError} the error that the worker reports. */
   async next<K extends FromWorker["kind"]>(kind: K): Promise<Extract<FromWorker, { kind: K }>> {
     const message = this.#arrived.shift() ??
@@ -137,6 +142,18 @@ export async function runSession(
   reporter: Reporter,
 ): Promise<SessionResult> {
   const link = new WorkerLink(workerUrl(), (text) => reporter.progress(text));
+  try {
+    return await runWith(link, options, reporter);
+  } finally {
+    link.release();
+  }
+}
+
+async function runWith(
+  link: WorkerLink,
+  options: SessionOptions,
+  reporter: Reporter,
+): Promise<SessionResult> {
   const spec = launchSpec(options);
   const envNames = spec.env.map((entry) => entry.slice(0, entry.indexOf("=")));
   link.say({ kind: "open", envNames, ...options.open });
