@@ -15,6 +15,7 @@ const FOLDER_FLAGS = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NO
 const FILE_FLAGS = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL |
   constants.O_NOFOLLOW | O_CLOEXEC;
 const PERMISSIONS = 0o7777;
+const SET_ID = 0o6000;
 const SELF = cString(".");
 const U32 = 4_294_967_296;
 
@@ -59,7 +60,7 @@ function failure(action: string, name: string): DiffKeeperError {
   const message = `${action} ${quoted(name)}: ${errnoText(code)}`;
   if (code === Errno.ENOSPC || code === 122) return new DiffKeeperError("disk_full", message);
   const denied = code === Errno.EACCES || code === Errno.EPERM || code === 30;
-  return new DiffKeeperError(denied ? "not_writable" : "io", message, { cause: errnoText(code) });
+  return new DiffKeeperError(denied ? "not_writable" : "io", message);
 }
 
 /** Whether owners can be set: the effective user is root. */
@@ -135,6 +136,7 @@ export function makeLink(
 /** Sets the state of entries; one per export. */
 export class EntryFinisher {
   readonly #owner: boolean;
+  readonly #euid = libcTree.geteuid();
   readonly #complain: Complaint;
   readonly #times = new Uint8Array(new ArrayBuffer(32));
   readonly #timesView = new DataView(this.#times.buffer);
@@ -148,8 +150,13 @@ export class EntryFinisher {
 
   /** Sets owner, mode, extended attributes and time of an open file or folder; the time comes last. */
   finish(fd: number, name: string, state: EntryState): void {
-    if (this.#owner && libcTree.fchown(fd, state.uid, state.gid) < 0) this.#failed(name, "owner");
-    if (libcTree.fchmod(fd, state.mode & PERMISSIONS) < 0) this.#failed(name, "mode");
+    let isTheirs = state.uid === this.#euid;
+    if (this.#owner) {
+      isTheirs = libcTree.fchown(fd, state.uid, state.gid) >= 0;
+      if (!isTheirs) this.#failed(name, "owner");
+    }
+    const mode = isTheirs ? state.mode : this.#harmlessMode(name, state.mode);
+    if (libcTree.fchmod(fd, mode & PERMISSIONS) < 0) this.#failed(name, "mode");
     for (const [key, value] of state.xattrs ?? []) {
       const bytes = value.length === 0 ? new Uint8Array(1) : value;
       const result = libcTree.fsetxattr(fd, cString(key), bytes, value.length, 0);
@@ -184,6 +191,13 @@ export class EntryFinisher {
     }
     this.#finishByName(folder, name, state);
     return true;
+  }
+
+  /** As cp and tar do it: a program must not run with our rights that had those of somebody else. */
+  #harmlessMode(name: string, mode: number): number {
+    if ((mode & constants.S_IFMT) !== constants.S_IFREG || (mode & SET_ID) === 0) return mode;
+    this.#complain(name, "set-user-id and set-group-id are left out: it belonged to another user");
+    return mode & ~SET_ID;
   }
 
   #finishByName(folder: number, name: string, state: EntryState): void {

@@ -2,7 +2,7 @@
  * Opens the folder that an export goes to: makes it when it is missing, refuses one that is not empty, or empties it when
  * that was asked for. Emptying goes by descriptor, never through a symlink and never onto another filesystem.
  */
-import { constants, fchmodSync, fstatSync, mkdirSync, realpathSync } from "node:fs";
+import { chmodSync, constants, fchmodSync, fstatSync, mkdirSync, realpathSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { DiffKeeperError } from "../base/error.ts";
 import { cString, Errno, errno, errnoText, libc } from "../../ffi/libc.ts";
@@ -11,6 +11,9 @@ import { closeFd, openFolder } from "./target.ts";
 import { binaryOf, quoted } from "./path_text.ts";
 
 const O_CLOEXEC = 0o2000000;
+const O_PATH = 0o10000000;
+const PATH_FLAGS = O_PATH | constants.O_DIRECTORY | constants.O_NOFOLLOW | O_CLOEXEC;
+const OWN_RIGHTS = 0o700;
 const LIST_BYTES = 64 * 1024;
 
 /** Offsets in struct linux_dirent64 (man 2 getdents). */
@@ -57,8 +60,36 @@ export function openTarget(out: string, options: TargetOptions): number {
       hint: "choose a new folder, or add --force to remove what is in it",
     });
   }
+  ownRights(fd);
   if (count > 0) empty(fd);
   return fd;
+}
+
+/** Lets us change an open folder, as one that was restored read-only; where it is not ours the change itself will fail. */
+function ownRights(fd: number): void {
+  const { mode } = fstatSync(fd);
+  if ((mode & OWN_RIGHTS) === OWN_RIGHTS) return;
+  try {
+    fchmodSync(fd, (mode & 0o7777) | OWN_RIGHTS);
+  } catch {
+    // Said by the change that is not allowed.
+  }
+}
+
+/** Opens a folder to empty it, even when its mode forbids us to look into it. */
+function openClosed(parent: number, name: string): number {
+  const path = libc.openat(parent, cString(name), PATH_FLAGS, 0);
+  if (path >= 0) {
+    try {
+      if ((fstatSync(path).mode & OWN_RIGHTS) !== OWN_RIGHTS) {
+        chmodSync(`/proc/self/fd/${path}`, OWN_RIGHTS);
+      }
+    } catch {
+      // Said by the open that follows.
+    }
+    closeFd(path);
+  }
+  return openFolder(parent, name);
 }
 
 /** Refuses `/`, the state-dir, what lies in it, and what holds it. */
@@ -128,14 +159,13 @@ function empty(fd: number): void {
     const name = level.folders.pop();
     if (name !== undefined) {
       if (levels.length > TARGET_DEPTH_MAX) throw tooDeep();
-      const child = openFolder(level.fd, name);
+      const child = openClosed(level.fd, name);
       if (fstatSync(child).dev !== device) {
         throw new DiffKeeperError(
           "exists",
           `cannot empty the target: ${quoted(name)} is a mount point`,
         );
       }
-      fchmodSync(child, 0o700);
       levels.push({ fd: child, name, folders: emptyFiles(child) });
       continue;
     }

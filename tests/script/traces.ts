@@ -149,7 +149,7 @@ function odd(dir: string): void {
   builder.event({ op: Op.MKNOD, node: 6, parent: 1, name: "sock", attr: attr(0o140700) });
   builder.event({ op: Op.CREATE, node: 7, parent: 0, name: "", attr: attr(FILE) });
   builder.write(7, 0, { op: Op.WRITE, bytes: "nameless" });
-  builder.event({ op: Op.CHMOD, node: 4, attr: attr(0o104711) });
+  builder.event({ op: Op.CHMOD, node: 4, attr: attr(0o101711) });
   builder.event({ op: Op.FALLOCATE, node: 4, offset: 0, length: 8192 });
   builder.event({ op: Op.UNLINK, node: 3, parent: 1, name: "\xff\xfe" });
   builder.write(3, 0, { op: Op.WRITE, bytes: "after the end" });
