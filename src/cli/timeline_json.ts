@@ -1,5 +1,5 @@
 /**
- * The timeline as JSON, one object per line: a contract that programs rely on (docs/TIMELINE.md). Keys that are always
+ * The timeline as JSON, one object per line: a contract that programs rely on. Keys that are always
  * there: seq, t_ns, wall, op, root, path (the last two null where an event has no place in a watched folder). Where they
  * apply: path_b64, to, to_b64, offset, length, pid, comm, outside, and what an operation has of its own.
  */
