@@ -27,7 +27,7 @@ import { EventFlag, Op, type TraceEvent } from "./trace_event.ts";
 
 const BUFFER_BYTES = JOURNAL_BATCH_BYTES_MAX + (JOURNAL_BATCH_BYTES_MAX >> 2);
 /** Payload up to here is copied word by word, which needs no view object; longer payload by `set`. */
-const WORD_COPY_BYTES_MAX = 512;
+const WORD_COPY_BYTES_MAX = 256;
 /** Flags that say what follows the fixed part; the encoder sets them, whatever the event says. */
 const LAYOUT_FLAGS = EventFlag.EXTENTS | EventFlag.TLVS;
 const FLAGS_MAX = 0xff_ffff;

@@ -1,12 +1,12 @@
 import { expect, test } from "bun:test";
-import { DiffKeeperError } from "../base/error.ts";
+import { DiffKeeperError, type ErrorCode } from "../base/error.ts";
 import { storeError } from "./store_error.ts";
 
 const withCode = (code: string) => Object.assign(new Error("disk I/O error"), { code });
 const codeOf = (code: string, path = "/") => storeError(withCode(code), "cannot x", path).code;
 
 test("codes of SQLite and errno become ours", () => {
-  const expected: Record<string, string> = {
+  const expected: Record<string, ErrorCode> = {
     SQLITE_FULL: "disk_full",
     SQLITE_CORRUPT_INDEX: "data_corrupt",
     SQLITE_NOTADB: "data_corrupt",
