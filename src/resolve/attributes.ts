@@ -15,7 +15,7 @@ import {
   FALLOC_ZERO_RANGE,
 } from "../format/kernel_syscall.ts";
 import { type Attr, EventFlag, Op, type TraceEvent } from "../format/trace_event.ts";
-import { resync } from "./content.ts";
+import { resync, resyncLive } from "./content.ts";
 import { type Context, mtimeOf } from "./context.ts";
 import { unresolved } from "./names.ts";
 import { type Node, S_IFMT } from "./node.ts";
@@ -87,7 +87,7 @@ export function attribute(ctx: Context, unit: CallUnit, force: boolean): Outcome
   const flags = state !== undefined && !isTouched ? EventFlag.SETTLED : 0;
   switch (syscall.kind) {
     case CallKind.TRUNCATE:
-      ctx.emit(Op.TRUNCATE, node.id, { length: call.arg[0], mtime, flags });
+      cut(ctx, node, { length: call.arg[0], mtime, flags });
       break;
     case CallKind.CHMOD:
       ctx.emit(Op.CHMOD, node.id, { attr: changedMode(unit, node, state), mtime, flags });
@@ -110,6 +110,14 @@ export function attribute(ctx: Context, unit: CallUnit, force: boolean): Outcome
   }
   syncMode(ctx, node, state);
   return "done";
+}
+
+/** TRUNCATE; where another task's write overlapped it, the file itself says what came last. */
+function cut(ctx: Context, node: Node, fields: Partial<TraceEvent>): void {
+  const isClash = ctx.recent.cut(node.id, ctx.head);
+  const flags = (fields.flags ?? 0) | (isClash ? EventFlag.CONCURRENT : 0);
+  ctx.emit(Op.TRUNCATE, node.id, { ...fields, flags });
+  if (isClash) resyncLive(ctx, node);
 }
 
 function changedMode(unit: CallUnit, node: Node, state: KernelInode | undefined): Attr {
@@ -185,7 +193,7 @@ export function truncated(ctx: Context, unit: OpenUnit, force: boolean): Outcome
     const isAwaited = ctx.places.announced.get(inode.dev, inode.ino) !== undefined;
     return isAwaited && !force ? "wait" : "done";
   }
-  ctx.emit(Op.TRUNCATE, node.id, { length: 0, mtime: mtimeOf(inode) });
+  cut(ctx, node, { length: 0, mtime: mtimeOf(inode) });
   syncMode(ctx, node, inode);
   return "done";
 }

@@ -24,24 +24,29 @@ function isZero(bytes: Uint8Array): boolean {
   return true;
 }
 
-/** Reads `[offset, offset + length)` of a file into extents; `at` counts from `offset`. */
+/**
+ * Reads `[offset, offset + length)` of a file into extents; `at` and `end` (where the file ended, or
+ * the range) count from `offset`.
+ */
 export function readBack(
   ctx: Context,
   target: ReadTarget,
   range: { offset: number; length: number },
-): { extents: Extent[]; complete: boolean } {
+): { extents: Extent[]; complete: boolean; end: number } {
   const extents: Extent[] = [];
+  let end = 0;
   const assist = ctx.options.assist;
   for (let at = 0; at < range.length; at += READ_BACK_BYTES) {
     const length = Math.min(READ_BACK_BYTES, range.length - at);
     const bytes = assist?.read?.(target, { offset: range.offset + at, length });
-    if (!bytes) return { extents, complete: false };
+    if (!bytes) return { extents, complete: false, end };
+    end = at + bytes.length;
     if (!isZero(bytes)) {
       addExtent(extents, { ...ctx.sink.store(bytes, 0, bytes.length), at });
     }
     if (bytes.length < length) break; // the file is shorter by now: the rest reads as zeros
   }
-  return { extents, complete: true };
+  return { extents, complete: true, end };
 }
 
 /** Emits RESYNC: the whole content of a node, as it is now. */
@@ -55,6 +60,20 @@ export function resync(ctx: Context, node: Node, size: number): void {
     mtime: node.mtime(),
     flags: EventFlag.SETTLED | EventFlag.EXTENTS | (complete ? 0 : EventFlag.UNREAD),
   });
+}
+
+/**
+ * Emits RESYNC with the size the live file has, after changes whose order nobody knows. Nothing is
+ * emitted when the file cannot be read: what was recorded is then the best there is.
+ */
+export function resyncLive(ctx: Context, node: Node): void {
+  const { dev, gen, ino } = node;
+  const target = { dev, gen, ino, pid: 0, fd: 0, path: ctx.places.abs(node.id) };
+  const limit = node.size + READ_BACK_BYTES;
+  const { extents, complete, end } = readBack(ctx, target, { offset: 0, length: limit });
+  if (!complete) return;
+  const flags = EventFlag.SETTLED | EventFlag.CONCURRENT | EventFlag.EXTENTS;
+  ctx.emit(Op.RESYNC, node.id, { length: end, extents, flags });
 }
 
 /** The op that makes an inode of this type. */

@@ -16,6 +16,7 @@ import {
 import { InodeMap } from "./inode_map.ts";
 import { MTIME_UNKNOWN, type Node } from "./node.ts";
 import { Places } from "./places.ts";
+import { Recent } from "./recent.ts";
 import type { EventSink, ResolverOptions } from "./sink.ts";
 import type { Tree } from "./tree.ts";
 
@@ -69,6 +70,8 @@ export class Context {
   readonly places: Places;
   /** Inodes whose records are dropped: left out by the user, or gone from the watched folders. */
   readonly ignored = new InodeMap<number>();
+  /** Last writes of every node. */
+  readonly recent = new Recent();
   /** Devices whose file system says which inodes a call touched. */
   readonly touching = new Set<number>();
   readonly stats: ResolverStats = {

@@ -134,7 +134,7 @@ export function remove(ctx: Context, unit: CallUnit, force: boolean): Outcome {
   const { call, syscall } = unit;
   const flags = syscall.atFlags >= 0 ? call.arg[0] % 4294967296 : 0;
   const isDir = syscall.kind === CallKind.RMDIR || (flags & AT_REMOVEDIR) !== 0;
-  const at = locate(ctx, call, 0, isDir ? victims(ctx, call) : []);
+  const at = locate(ctx, call, 0, { not: isDir ? victims(ctx, call) : [] });
   if (!at.entry) {
     if (at.status === "outside") return "done";
     return force ? unresolved(ctx) : "wait";

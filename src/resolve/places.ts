@@ -82,7 +82,7 @@ export class Places {
   }
 
   /** A folder outside the watched folders. */
-  learnOutside(inode: KernelInode, path: string): void {
+  learnOutside(inode: { dev: number; ino: number; gen: number }, path: string): void {
     this.#outside.set(inode.dev, inode.ino, { gen: inode.gen, path });
   }
 

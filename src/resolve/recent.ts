@@ -19,6 +19,8 @@ export class Recent {
   #start = new Float64Array(4096);
   #end = new Float64Array(4096);
   #tid = new Uint32Array(4096);
+  #cutT = new Float64Array(4096);
+  #cutTid = new Uint32Array(4096);
 
   #grow(node: number): void {
     const length = Math.max(node + 1, this.#seq.length * 2);
@@ -31,9 +33,14 @@ export class Recent {
     this.#t = wider(this.#t);
     this.#start = wider(this.#start);
     this.#end = wider(this.#end);
-    const tid = new Uint32Array(length);
-    tid.set(this.#tid);
-    this.#tid = tid;
+    this.#cutT = wider(this.#cutT);
+    const narrow = (old: Uint32Array<ArrayBuffer>) => {
+      const fresh = new Uint32Array(length);
+      fresh.set(old);
+      return fresh;
+    };
+    this.#tid = narrow(this.#tid);
+    this.#cutTid = narrow(this.#cutTid);
   }
 
   /** Lock number of the node's last write, 0 if none. */
@@ -52,6 +59,19 @@ export class Recent {
     this.#tid[node] = span.tid;
     this.#start[node] = span.offset;
     this.#end[node] = span.offset + span.length;
+  }
+
+  /** The size was set. Returns true when another task's write overlapped it: order unknown. */
+  cut(node: number, by: { t: number; enter: number; tid: number }): boolean {
+    if (node >= this.#seq.length) this.#grow(node);
+    this.#cutT[node] = by.t;
+    this.#cutTid[node] = by.tid;
+    return (this.#t[node] as number) > by.enter && this.#tid[node] !== by.tid;
+  }
+
+  /** Did another task set the size while this write was running? */
+  isCut(node: number, span: WriteSpan): boolean {
+    return (this.#cutT[node] ?? 0) > span.enter && this.#cutTid[node] !== span.tid;
   }
 
   /** The bytes in doubt when another task's last write overlapped this one; undefined: no doubt. */

@@ -9,7 +9,7 @@ import { EventFlag, Op } from "../format/trace_event.ts";
 import { bringIn } from "./content.ts";
 import { attrOf, type Context, mtimeOf, sameInode } from "./context.ts";
 import { removeName, unresolved } from "./names.ts";
-import { MTIME_UNKNOWN, type Node, S_IFCHR, S_IFMT } from "./node.ts";
+import { type Node, S_IFCHR, S_IFMT } from "./node.ts";
 import {
   dirTimes,
   type Entry,
@@ -21,6 +21,9 @@ import {
 } from "./touched.ts";
 import type { CallUnit, Outcome } from "./unit.ts";
 
+/** Path of a folder that left to where no path is known: no real path has a NUL. */
+const NOWHERE = "/\0";
+
 /** One side of a rename: an entry of the tree, or outside of it. */
 interface Side {
   entry: Entry | undefined;
@@ -30,17 +33,18 @@ interface Side {
 /** Both names of the call; a folder the string gets wrong is taken from the touched ones. */
 function bothSides(ctx: Context, unit: CallUnit): [Located, Located] {
   const { call } = unit;
-  let from = locate(ctx, call, 0);
-  let to = locate(ctx, call, 1);
+  const find = (which: 0 | 1, not: Node[]) => locate(ctx, call, which, { not, isOnly: false });
+  let from = find(0, []);
+  let to = find(1, []);
   const not: Node[] = [];
   for (const side of [from, to]) if (side.entry?.node?.isDir) not.push(side.entry.node);
   if (not.length > 0) {
-    from = locate(ctx, call, 0, not);
-    to = locate(ctx, call, 1, not);
+    from = find(0, not);
+    to = find(1, not);
   }
   if (from.entry && to.entry && from.entry.dir !== to.entry.dir) {
-    if (!touchOf(call, from.entry.dir)) from = locate(ctx, call, 0, [...not, to.entry.dir]);
-    else if (!touchOf(call, to.entry.dir)) to = locate(ctx, call, 1, [...not, from.entry.dir]);
+    if (!touchOf(call, from.entry.dir)) from = find(0, [...not, to.entry.dir]);
+    else if (!touchOf(call, to.entry.dir)) to = find(1, [...not, from.entry.dir]);
   }
   return [from, to];
 }
@@ -95,7 +99,7 @@ export function rename(ctx: Context, unit: CallUnit, force: boolean): Outcome {
   if (from.entry && to.entry) return within(ctx, unit, { from: from.entry, to: to.entry, force });
   const isExchange = (unit.call.arg[0] & RENAME_EXCHANGE) !== 0;
   if (from.entry) return leaves(ctx, unit, { entry: from.entry, force, isExchange, other: to });
-  if (to.entry) return comesIn(ctx, unit, { entry: to.entry, force, isExchange });
+  if (to.entry) return comesIn(ctx, unit, { entry: to.entry, force, isExchange, other: from });
   return "done";
 }
 
@@ -211,7 +215,7 @@ function leaves(
   const times = dirTimes(ctx, call, [entry]);
   goneOutside(ctx, node, how.other.abs);
   ctx.emit(Op.RENAME, node.id, { parent: entry.dir.id, name: entry.name, toParent: 0, ...times });
-  if (how.isExchange) takeIn(ctx, unit, { ...entry, node: undefined });
+  if (how.isExchange) takeIn(ctx, unit, { ...entry, node: undefined }, node);
   else if ((call.arg[0] & RENAME_WHITEOUT) !== 0) whiteout(ctx, unit, entry);
   return "done";
 }
@@ -224,11 +228,8 @@ function goneOutside(ctx: Context, top: Node, abs: string | undefined): void {
       if (node.links().length < 2) ctx.ignored.set(dev, ino, gen);
       continue;
     }
-    const to = abs === undefined ? undefined : path === "" ? abs : `${abs}/${path}`;
-    const none = { size: 0, mtimeSec: 0, mtimeNsec: MTIME_UNKNOWN, mode: 0, uid: 0, gid: 0 };
-    if (to !== undefined) {
-      ctx.places.learnOutside({ dev, ino, gen, nlink: 0, rdev: 0, ...none }, to);
-    }
+    const to = abs ?? NOWHERE;
+    ctx.places.learnOutside({ dev, ino, gen }, path === "" ? to : `${to}/${path}`);
   }
 }
 
@@ -236,12 +237,12 @@ function goneOutside(ctx: Context, top: Node, abs: string | undefined): void {
 function comesIn(
   ctx: Context,
   unit: CallUnit,
-  how: { entry: Entry; force: boolean; isExchange: boolean },
+  how: { entry: Entry; force: boolean; isExchange: boolean; other: Side },
 ): Outcome {
   const { entry, force } = how;
   const victim = entry.node;
   if (how.isExchange && victim) {
-    return leaves(ctx, unit, { ...how, other: { entry: undefined, abs: undefined } });
+    return leaves(ctx, unit, how);
   }
   if (victim?.children?.size) {
     if (!force) return "wait";
@@ -255,13 +256,12 @@ function comesIn(
  * State of what came in: the touched inode that is no folder on the way. With two unknown folders
  * (the moved one and its old parent) the live system says which.
  */
-function stateIn(ctx: Context, unit: CallUnit, entry: Entry, abs: string | undefined) {
+function stateIn(ctx: Context, unit: CallUnit, not: Node[], abs: string | undefined) {
   const { call } = unit;
   const seen = abs === undefined ? undefined : ctx.options.assist?.lstat?.(abs);
   const isSame = (a: KernelInode, b: KernelInode) => a.dev === b.dev && a.ino === b.ino;
   const left = call.touched.filter((t) =>
-    t.nlink > 0 && !call.base.some((b) => isSame(t, b)) && !sameInode(t, entry.dir) &&
-    !(entry.node && sameInode(t, entry.node))
+    t.nlink > 0 && !call.base.some((b) => isSame(t, b)) && !not.some((n) => sameInode(t, n))
   );
   const file = left.find((t) => !isDirMode(t.mode));
   if (file) return file;
@@ -270,10 +270,10 @@ function stateIn(ctx: Context, unit: CallUnit, entry: Entry, abs: string | undef
 }
 
 /** Something from outside now has the name: its state, its content, and everything below it. */
-function takeIn(ctx: Context, unit: CallUnit, entry: Entry): Outcome {
+function takeIn(ctx: Context, unit: CallUnit, entry: Entry, left?: Node): Outcome {
   const { dir, name, node: victim } = entry;
   const abs = ctx.places.absOf(dir.id, name);
-  const state = stateIn(ctx, unit, entry, abs);
+  const state = stateIn(ctx, unit, [dir, victim ?? dir, left ?? dir], abs);
   const times = dirTimes(ctx, unit.call, [entry]);
   const fields = { parent: 0, toParent: dir.id, toName: name, victim: victim?.id ?? 0, ...times };
   if (!state) {

@@ -55,13 +55,20 @@ export type Located = { entry: Entry; status: "found" } | {
 
 /**
  * Finds the entry a path of the call means. The folder must be among the touched ones; if the path
- * leads elsewhere and exactly one touched folder is left, that one is meant.
+ * leads elsewhere and exactly one touched folder is left, that one is meant. `isOnly`: the call names
+ * entries of one folder only, so a touched folder of the tree is that folder even where the path
+ * seems to lead outside. `not`: folders that are entries themselves.
  */
-export function locate(ctx: Context, call: CallRecord, which: 0 | 1, not: Node[] = []): Located {
+export function locate(
+  ctx: Context,
+  call: CallRecord,
+  which: 0 | 1,
+  { not = [], isOnly = true }: { not?: Node[]; isOnly?: boolean } = {},
+): Located {
   const base = call.base[which];
   const path = call.str[which];
   const place = ctx.places.resolve(base, path, { follow: false });
-  const dir = folderOf(ctx, call, place, not);
+  const dir = folderOf(ctx, call, place, { not, isOnly });
   if (!dir) {
     if (place.status === "found") return { entry: undefined, status: "self", abs: place.abs };
     const status = place.status === "outside" ? "outside" : "missing";
@@ -73,13 +80,18 @@ export function locate(ctx: Context, call: CallRecord, which: 0 | 1, not: Node[]
   return { status: "found", entry: { dir, name, node, base: isBase ? base : undefined } };
 }
 
-function folderOf(ctx: Context, call: CallRecord, place: Place, not: Node[]): Node | undefined {
+function folderOf(
+  ctx: Context,
+  call: CallRecord,
+  place: Place,
+  { not, isOnly }: { not: Node[]; isOnly: boolean },
+): Node | undefined {
   const named = place.status === "found" ? ctx.tree.node(place.dir) : undefined;
   if (named && (touchOf(call, named) || !touchesAreWhole(call, named.dev))) return named;
   const folders = touchedFolders(ctx, call, not);
   const only = folders.length === 1 ? folders[0] : undefined;
   const name = lastName(call.str[0]) || lastName(call.str[1]);
-  if (only && name !== "" && name !== ".." && place.status !== "outside") return only;
+  if (only && name !== "" && name !== ".." && (isOnly || place.status !== "outside")) return only;
   return named;
 }
 

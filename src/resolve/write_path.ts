@@ -8,12 +8,12 @@ import { PAYLOAD_INLINE_BYTES_MAX } from "../base/limits.ts";
 import { Header, KernelFlag, Kind, WriteAt } from "../format/kernel_record.ts";
 import { ioctlNumber } from "../format/kernel_syscall.ts";
 import { EventFlag, Op } from "../format/trace_event.ts";
-import { addExtent, readBack } from "./content.ts";
+import { addExtent, readBack, resyncLive } from "./content.ts";
 import { isIgnored } from "./announced.ts";
 import type { Context, Head } from "./context.ts";
 import { LockOrder } from "./lock_order.ts";
 import { MTIME_UNKNOWN, type Node, S_IFMT } from "./node.ts";
-import { Recent } from "./recent.ts";
+import type { Recent } from "./recent.ts";
 import type { WriteView } from "./sink.ts";
 import type { Outcome, WriteUnit } from "./unit.ts";
 
@@ -59,7 +59,8 @@ export class WritePath {
   /** Calls whose last record has not come, by task. */
   readonly partial = new Map<number, WriteUnit>();
   readonly #ctx: Context;
-  readonly #recent = new Recent();
+  readonly #recent: Recent;
+  readonly #span = { t: 0, enter: 0, tid: 0, offset: 0, length: 0 };
   readonly #startLo: number;
   readonly #startHi: number;
   readonly #ioctl: number;
@@ -86,6 +87,7 @@ export class WritePath {
 
   constructor(ctx: Context) {
     this.#ctx = ctx;
+    this.#recent = ctx.recent;
     this.#startLo = Number(ctx.options.startNs & 0xffffffffn);
     this.#startHi = Number(ctx.options.startNs >> 32n);
     this.#ioctl = ioctlNumber(ctx.options.arch ?? "x64");
@@ -163,12 +165,16 @@ export class WritePath {
     view.tid = u32[base + W.tid] as number;
     view.offset = u64(u32, base + W.offset);
     view.length = length;
-    if (lockSeq === 0) {
-      const enter = this.time(u32, base + W.enterLo);
-      const span = { t, enter, tid: view.tid, offset: view.offset, length };
-      if (this.#recent.clash(node.id, span)) return false;
-      this.#recent.set(node.id, span);
-    } else {
+    const span = this.#span;
+    span.t = t;
+    span.enter = this.time(u32, base + W.enterLo);
+    span.tid = view.tid;
+    span.offset = view.offset;
+    span.length = length;
+    if (this.#recent.isCut(node.id, span)) return false;
+    if (lockSeq === 0 && this.#recent.clash(node.id, span)) return false;
+    this.#recent.set(node.id, span);
+    if (lockSeq !== 0) {
       this.#recent.setSeq(node.id, lockSeq);
       this.order.advance();
     }
@@ -279,9 +285,11 @@ export class WritePath {
     }
     const span = { t: head.t, enter: head.enter, tid: head.tid, offset, length };
     const clash = unit.lockSeq === 0 ? this.#recent.clash(node.id, span) : undefined;
+    const isCut = this.#recent.isCut(node.id, span);
     this.#recent.set(node.id, span);
-    this.#emit(unit, node.id, flags | (clash ? EventFlag.CONCURRENT : 0));
-    if (clash) this.#settle(unit, node, clash);
+    this.#emit(unit, node.id, flags | (clash || isCut ? EventFlag.CONCURRENT : 0));
+    if (isCut) resyncLive(ctx, node);
+    else if (clash) this.#settle(unit, node, clash);
     this.#syncMode(node, unit.mode);
     return "done";
   }
@@ -298,7 +306,7 @@ export class WritePath {
       const target = { ...unit, pid: unit.head.pid, path: ctx.places.abs(node) };
       const range = { offset: unit.offset + at, length };
       const found = unit.output || length === 0
-        ? { extents: [], complete: false }
+        ? { extents: [], complete: false, end: 0 }
         : readBack(ctx, { ...target, fd: unit.head.fd }, range);
       for (const piece of found.extents) extents.push({ ...piece, at: piece.at + at });
       flags |= found.complete ? EventFlag.SETTLED : EventFlag.UNREAD;

@@ -52,6 +52,7 @@ export class FakeFs {
   #clock = 0;
   #free: number[] = [];
   #known = new Set<string>();
+  #all = new Map<string, FakeInode>();
   #lockSeq = 0;
 
   constructor(options: { touch: boolean }) {
@@ -69,10 +70,12 @@ export class FakeFs {
     const gen = this.#nextGen++;
     const state = inode({ ino, gen, mode, nlink });
     this.#stamp(state);
-    return {
+    const made = {
       ...{ state, content: new Uint8Array(0), target: "", children: new Map() },
       ...{ parent: undefined, xattrs: new Map() },
     };
+    this.#all.set(`${ino}:${gen}`, made);
+    return made;
   }
 
   #stamp(state: KernelInode): void {
@@ -137,7 +140,7 @@ export class FakeFs {
   #announce(target: FakeInode, names: string[], who: Who): Uint8Array[] {
     const key = `${target.state.ino}:${target.state.gen}`;
     const isWatched = names[0] === "w";
-    if (this.#known.has(key)) return [];
+    if (this.#known.has(key) && (isWatched || !isDir(target))) return [];
     if (isWatched) this.#known.add(key);
     const node = { inode: { ...target.state }, root: isWatched ? 0 : -1 };
     return [nodeRecord(who, { ...node, names: [...names].reverse() })];
@@ -311,7 +314,7 @@ export class FakeFs {
         return found && found.target !== "" ? found.target : undefined;
       },
       read: (target, range) => {
-        const found = target.path === undefined ? undefined : this.find(target.path);
+        const found = this.#all.get(`${target.ino}:${target.gen}`);
         return found?.content.slice(range.offset, range.offset + range.length);
       },
       xattrs: (path) => {
