@@ -12,7 +12,7 @@ struct iovec {
 };
 
 static __always_inline bool is_output(struct inode *inode, u32 dev, u64 ino) {
-  return ino && ino == BPF_CORE_READ(inode, i_ino) && dev == BPF_CORE_READ(inode, i_sb, s_dev);
+  return ino && ino == GET(inode, inode, i_ino) && dev == dev_of(inode);
 }
 
 /* sys_enter of a data call on descriptor fd. */
@@ -20,13 +20,13 @@ static __always_inline void data_enter(struct task_state *st, struct task_struct
   st->file = 0;
   struct file *file = file_of(task, fd);
   if (!file) return;
-  struct inode *inode = BPF_CORE_READ(file, f_inode);
+  struct inode *inode = GET(file, file, f_inode);
   if (!inode) return;
   st->output = 0;
   if (st->in_tree && fd == 1) st->output = is_output(inode, dk_shared.out_dev[0], dk_shared.out_ino[0]) ? 1 : 0;
   if (st->in_tree && fd == 2) st->output = is_output(inode, dk_shared.out_dev[1], dk_shared.out_ino[1]) ? 2 : 0;
   s32 root = VERDICT_OUTSIDE;
-  if (mode_is(BPF_CORE_READ(inode, i_mode), S_IFREG)) root = verdict_of_file(file);
+  if (mode_is(GET(inode, inode, i_mode), S_IFREG)) root = verdict_of_file(file, inode);
   if (root >= 0) st->output = 0;
   else if (!st->output) return;
   st->enter_ns = bpf_ktime_get_boot_ns();
@@ -120,17 +120,17 @@ static __always_inline void write_fixed(struct dk_write *w, struct task_state *s
   header(&w->h, st->output ? DK_OUTPUT : DK_WRITE, 0, st->enter_ns);
   if (!st->in_tree) w->h.flags |= DK_F_OUTSIDE;
   w->h.ret = ret;
-  w->dev = BPF_CORE_READ(inode, i_sb, s_dev);
-  w->gen = BPF_CORE_READ(inode, i_generation);
-  w->ino = BPF_CORE_READ(inode, i_ino);
-  w->size = BPF_CORE_READ(inode, i_size);
+  w->dev = dev_of(inode);
+  w->gen = GET(inode, inode, i_generation);
+  w->ino = GET(inode, inode, i_ino);
+  w->size = GET(inode, inode, i_size);
   dk_mtime(inode, &w->mtime_sec, &w->mtime_nsec);
-  w->mode = BPF_CORE_READ(inode, i_mode);
+  w->mode = GET(inode, inode, i_mode);
   w->lock_seq = st->lock_seq;
   w->payload_off = 0;
   if (st->lock_seq) w->offset = st->lock_pos;
   else if (offset != ~0ull) w->offset = offset;
-  else w->offset = BPF_CORE_READ(file, f_pos) - ret;
+  else w->offset = GET(file, file, f_pos) - ret;
 }
 
 static __always_inline bool ring_fits(u64 bytes) {
@@ -159,12 +159,12 @@ static __always_inline void send_readback(struct dk_write *w, struct task_state 
 
 static __always_inline u64 size_of(struct task_state *st) {
   struct inode *inode = (void *)st->inode;
-  return BPF_CORE_READ(inode, i_size);
+  return GET(inode, inode, i_size);
 }
 
 static __always_inline u64 pwrite_offset(struct task_state *st, u64 pos, u64 ret) {
   struct file *file = (void *)st->file;
-  return BPF_CORE_READ(file, f_flags) & O_APPEND ? size_of(st) - ret : pos;
+  return GET(file, file, f_flags) & O_APPEND ? size_of(st) - ret : pos;
 }
 
 static __always_inline void data_exit(struct task_state *st, struct pt_regs *regs, u32 class, u32 nr, s64 ret) {

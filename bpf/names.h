@@ -26,7 +26,7 @@ static __always_inline void open_exit(struct task_state *st, struct task_struct 
     inode_key(&k, inode);
     verdict_set(&k, root);
   } else {
-    root = verdict_of_file(file);
+    root = verdict_of_file(file, inode);
   }
   if (root < 0) return;
   struct scratch *s = scratch_get();
@@ -205,7 +205,7 @@ static __always_inline void call_exit(struct task_state *st, struct task_struct 
     struct inode *inode = BPF_CORE_READ(file, f_inode);
     u32 mode = BPF_CORE_READ(inode, i_mode);
     if (!mode_is(mode, S_IFREG) && !mode_is(mode, S_IFDIR)) return;
-    if (!dev_watched(BPF_CORE_READ(inode, i_sb, s_dev)) || verdict_of_file(file) < 0) return;
+    if (!dev_watched(dev_of(inode)) || verdict_of_file(file, inode) < 0) return;
     inode_state(&st->touch[0], inode);
     st->touched = 1;
   }

@@ -60,7 +60,7 @@ static __always_inline void note_exit(struct task_state *st, struct task_struct 
   struct file *file = file_of(task, DK_ARG4(regs));
   if (!file) return;
   struct inode *inode = BPF_CORE_READ(file, f_inode);
-  if (!mode_is(BPF_CORE_READ(inode, i_mode), S_IFREG) || verdict_of_file(file) < 0) return;
+  if (!mode_is(BPF_CORE_READ(inode, i_mode), S_IFREG) || verdict_of_file(file, inode) < 0) return;
   struct dk_mmap *o = bpf_ringbuf_reserve(&ring, sizeof(*o), 0);
   if (!o) return lost(DK_LOST_RING);
   header(&o->h, DK_MMAP, sizeof(*o), st->enter_ns);

@@ -107,31 +107,34 @@ static __always_inline void scratch_put(struct scratch *s) { __sync_lock_test_an
 
 static __always_inline bool mode_is(u32 mode, u32 type) { return (mode & S_IFMT) == type; }
 
+static __always_inline u32 dev_of(struct inode *inode) { return GET(GET(inode, inode, i_sb), super_block, s_dev); }
+
+/* The open file behind a descriptor. `task` is the current task, as bpf_get_current_task_btf gives it. */
 static __always_inline struct file *file_of(struct task_struct *task, u32 fd) {
-  struct fdtable *fdt = BPF_CORE_READ(task, files, fdt);
-  if (!fdt || fd >= BPF_CORE_READ(fdt, max_fds)) return NULL;
-  struct file **slots = BPF_CORE_READ(fdt, fd), *file = NULL;
-  bpf_probe_read_kernel(&file, sizeof(file), slots + fd);
+  struct fdtable *fdt = task->files->fdt;
+  if (fd >= fdt->max_fds) return NULL;
+  struct file *file = NULL;
+  bpf_probe_read_kernel(&file, sizeof(file), fdt->fd + fd);
   return file;
 }
 
 static __always_inline void inode_key(struct inode_key *k, struct inode *inode) {
-  k->dev = BPF_CORE_READ(inode, i_sb, s_dev);
-  k->gen = BPF_CORE_READ(inode, i_generation);
-  k->ino = BPF_CORE_READ(inode, i_ino);
+  k->dev = dev_of(inode);
+  k->gen = GET(inode, inode, i_generation);
+  k->ino = GET(inode, inode, i_ino);
 }
 
 static __always_inline void inode_state(struct dk_inode *o, struct inode *inode) {
-  o->dev = BPF_CORE_READ(inode, i_sb, s_dev);
-  o->gen = BPF_CORE_READ(inode, i_generation);
-  o->ino = BPF_CORE_READ(inode, i_ino);
-  o->size = BPF_CORE_READ(inode, i_size);
+  o->dev = dev_of(inode);
+  o->gen = GET(inode, inode, i_generation);
+  o->ino = GET(inode, inode, i_ino);
+  o->size = GET(inode, inode, i_size);
   dk_mtime(inode, &o->mtime_sec, &o->mtime_nsec);
-  o->mode = BPF_CORE_READ(inode, i_mode);
-  o->uid = BPF_CORE_READ(inode, i_uid.val);
-  o->gid = BPF_CORE_READ(inode, i_gid.val);
-  o->nlink = BPF_CORE_READ(inode, i_nlink);
-  o->rdev = BPF_CORE_READ(inode, i_rdev);
+  o->mode = GET(inode, inode, i_mode);
+  o->uid = GET(inode, inode, i_uid.val);
+  o->gid = GET(inode, inode, i_gid.val);
+  o->nlink = GET(inode, inode, i_nlink);
+  o->rdev = GET(inode, inode, i_rdev);
 }
 
 static __always_inline void header(struct dk_header *h, u32 kind, u32 size, u64 enter_ns) {

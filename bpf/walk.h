@@ -123,7 +123,11 @@ static __always_inline s32 verdict_of_path(struct dentry *dentry, struct vfsmoun
   return announce((u64)dentry, (u64)mnt, VERDICT_OUTSIDE);
 }
 
-static __always_inline s32 verdict_of_file(struct file *file) {
-  return verdict_of_path(BPF_CORE_READ(file, f_path.dentry), BPF_CORE_READ(file, f_path.mnt));
+static __always_inline s32 verdict_of_file(struct file *file, struct inode *inode) {
+  struct inode_key k;
+  s32 root;
+  inode_key(&k, inode);
+  if (verdict_of(&k, &root)) return root;
+  return announce((u64)BPF_CORE_READ(file, f_path.dentry), (u64)BPF_CORE_READ(file, f_path.mnt), VERDICT_OUTSIDE);
 }
 #endif
