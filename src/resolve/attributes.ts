@@ -42,10 +42,18 @@ function targetOf(ctx: Context, unit: CallUnit): Target {
     const node = ctx.tree.lookup(t.dev, t.ino, t.gen);
     if (node) return { node, state: t };
   }
-  if (place.status === "outside") return { node: undefined, do: "done" };
+  if (place.status === "outside") return byLivePath(ctx, unit, place.abs);
   const isLeftOut = place.status === "found" && place.dir !== 0 &&
     ctx.places.excluded(place.dir, place.name, false);
   return { node: undefined, do: isLeftOut ? "done" : "wait" };
+}
+
+/** A path outside may be another name of a file that is watched. */
+function byLivePath(ctx: Context, unit: CallUnit, abs: string | undefined): Target {
+  const isTold = unit.call.touched.length > 0 || abs === undefined;
+  const seen = isTold ? undefined : ctx.options.assist?.lstat?.(abs);
+  const node = seen && seen.nlink > 1 && ctx.tree.lookup(seen.dev, seen.ino, seen.gen);
+  return node ? { node, state: seen } : { node: undefined, do: "done" };
 }
 
 function byTouch(ctx: Context, touched: KernelInode | undefined): Target {

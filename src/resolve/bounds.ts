@@ -25,9 +25,6 @@ export const PATH_STEPS_MAX = 81_920;
 /** Bytes read back from a file at once. */
 export const READ_BACK_BYTES = 1 << 20;
 
-/** Remembered answers about symlinks outside the watched folders; then all are asked again. */
-export const READLINK_CACHE_MAX = 4_096;
-
 /** Remembered (process, inode) pairs of MMAP and NOTE; then they may be noted once more. */
 export const SEEN_MAX = 65_536;
 

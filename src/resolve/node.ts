@@ -46,6 +46,8 @@ export class Node {
   /** Target of a symlink, a binary string. */
   target: string | undefined = undefined;
   xattrs: Map<string, Uint8Array> | undefined = undefined;
+  /** The node that had this inode number before, with another generation. Tree's own business. */
+  older: Node | undefined = undefined;
 
   constructor(id: number) {
     this.id = id;

@@ -5,7 +5,7 @@
  * (bases of relative paths) and announced inodes whose creation has not been seen yet.
  */
 import type { KernelInode, NodeRecord } from "../format/kernel_decode.ts";
-import { PATH_STEPS_MAX, READLINK_CACHE_MAX, SYMLINK_HOPS_MAX } from "./bounds.ts";
+import { PATH_STEPS_MAX, SYMLINK_HOPS_MAX } from "./bounds.ts";
 import { InodeMap } from "./inode_map.ts";
 import type { ResolverOptions } from "./sink.ts";
 import type { Tree } from "./tree.ts";
@@ -73,7 +73,6 @@ export class Places {
   readonly #options: ResolverOptions;
   readonly #rootAt = new Map<string, number>();
   readonly #outside = new InodeMap<{ gen: number; path: string }>();
-  #links = new Map<string, string | null>();
 
   constructor(tree: Tree, options: ResolverOptions) {
     this.#tree = tree;
@@ -295,14 +294,9 @@ export class Places {
     return undefined;
   }
 
+  /** Not remembered: what lies outside changes unseen. Folders above a watched one are no links. */
   #readlink(path: string): string | undefined {
-    const ask = this.#options.assist?.readlink;
-    if (!ask) return undefined;
-    const known = this.#links.get(path);
-    if (known !== undefined) return known ?? undefined;
-    if (this.#links.size >= READLINK_CACHE_MAX) this.#links = new Map();
-    const target = ask.call(this.#options.assist, path);
-    this.#links.set(path, target ?? null);
-    return target;
+    for (const root of this.#rootAt.keys()) if (root.startsWith(`${path}/`)) return undefined;
+    return this.#options.assist?.readlink?.(path);
   }
 }

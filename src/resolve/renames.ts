@@ -42,7 +42,9 @@ function bothSides(ctx: Context, unit: CallUnit): [Located, Located] {
     from = find(0, not);
     to = find(1, not);
   }
-  if (from.entry && to.entry && from.entry.dir !== to.entry.dir) {
+  if (from.entry && to.status === "missing") to = find(1, [...not, from.entry.dir]);
+  else if (to.entry && from.status === "missing") from = find(0, [...not, to.entry.dir]);
+  else if (from.entry && to.entry && from.entry.dir !== to.entry.dir) {
     if (!touchOf(call, from.entry.dir)) from = find(0, [...not, to.entry.dir]);
     else if (!touchOf(call, to.entry.dir)) to = find(1, [...not, from.entry.dir]);
   }

@@ -167,7 +167,7 @@ export class Resolver {
   #write(u8: Uint8Array, u32: Uint32Array, at: number, head: Head): void {
     const left = this.#writes.partial.get(head.tid);
     if (left) this.#finish(head.tid);
-    const unit = this.#writes.begin(u8, u32, at, head);
+    const unit = this.#writes.begin(u8, u32, at, { head, mayDrop: this.#queue.isEmpty });
     if ((head.flags & KernelFlag.LAST) !== 0) this.#queue.take(unit);
     else this.#writes.partial.set(head.tid, unit);
   }

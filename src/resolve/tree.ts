@@ -63,25 +63,40 @@ export class Tree {
   lookup(dev: number, ino: number, gen: number): Node | undefined {
     const node = this.#byInode.get(dev, ino);
     if (!node) return undefined;
-    if (gen !== 0 && node.gen !== gen) {
-      if (node.gen !== 0) return undefined;
+    if (gen === 0 || node.gen === gen) return node;
+    if (node.gen === 0) {
       node.gen = gen;
+      return node;
     }
-    return node;
+    return node.older?.gen === gen ? node.older : undefined;
   }
 
-  /** Says which inode a node is. The latest node bound to an identity wins. */
+  /**
+   * Says which inode a node is. The latest node bound to an identity wins; the one before it is
+   * still found by its generation, because records of the two can come in either order.
+   */
   bind(node: Node, identity: { dev: number; ino: number; gen: number }): void {
-    if (this.#byInode.get(node.dev, node.ino) === node) this.#byInode.delete(node.dev, node.ino);
+    this.unbind(node);
     node.dev = identity.dev;
     node.ino = identity.ino;
     node.gen = identity.gen;
-    if (node.ino !== 0) this.#byInode.set(node.dev, node.ino, node);
+    if (node.ino === 0) return;
+    const before = this.#byInode.get(node.dev, node.ino);
+    if (before) before.older = undefined;
+    node.older = before;
+    this.#byInode.set(node.dev, node.ino, node);
   }
 
   /** Forgets which inode a node is: it is found by its id alone from now on. */
   unbind(node: Node): void {
-    if (this.#byInode.get(node.dev, node.ino) === node) this.#byInode.delete(node.dev, node.ino);
+    const latest = this.#byInode.get(node.dev, node.ino);
+    if (latest === node) {
+      if (node.older) this.#byInode.set(node.dev, node.ino, node.older);
+      else this.#byInode.delete(node.dev, node.ino);
+    } else if (latest?.older === node) {
+      latest.older = undefined;
+    }
+    node.older = undefined;
   }
 
   /** Makes a node without a name. @throws {DiffKeeperError} data_corrupt, when the id is taken. */

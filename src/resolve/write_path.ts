@@ -196,8 +196,12 @@ export class WritePath {
     return true;
   }
 
-  /** First record of a call that the fast path did not take. */
-  begin(u8: Uint8Array, u32: Uint32Array, at: number, head: Head): WriteUnit {
+  /**
+   * First record of a call that the fast path did not take. `mayDrop`: nothing waits that could
+   * bring an ignored inode back, so its payload need not be kept.
+   */
+  begin(u8: Uint8Array, u32: Uint32Array, at: number, how: { head: Head; mayDrop: boolean }) {
+    const { head } = how;
     const base = at / 4;
     const isOutput = ((u32[base + 1] as number) & 0xffff) === Kind.OUTPUT;
     const offset = u64(u32, base + W.offset);
@@ -224,7 +228,7 @@ export class WritePath {
       missing: [],
       dropped: false,
     };
-    unit.dropped = !isOutput && isIgnored(this.#ctx, unit);
+    unit.dropped = how.mayDrop && !isOutput && isIgnored(this.#ctx, unit);
     this.add(unit, u8, u32, at);
     return unit;
   }

@@ -54,7 +54,7 @@ export class Chooser {
     const way = this.#random(3);
     if (way === 0) return { dir, name, base: undefined, path: `/${names.join("/")}` };
     if (way === 1) return { dir, name, base: dir, path: name };
-    const base = this.#of(fs.folders(fs.watched));
+    const base = this.#of(fs.folders(fs.watched).filter((d) => !fs.namesOf(d).includes(EXCLUDED)));
     const up = fs.namesOf(base).map(() => "..").join("/");
     return { dir, name, base, path: `${up}/./${names.join("//")}` };
   }
