@@ -45,7 +45,7 @@ function targetOf(ctx: Context, unit: CallUnit): Target {
   if (place.status === "outside") return byLivePath(ctx, unit, place.abs);
   const isLeftOut = place.status === "found" && place.dir !== 0 &&
     ctx.places.excluded(place.dir, place.name, false);
-  return { node: undefined, do: isLeftOut ? "done" : "wait" };
+  return isLeftOut ? byLivePath(ctx, unit, place.abs) : { node: undefined, do: "wait" };
 }
 
 /** A path outside may be another name of a file that is watched. */

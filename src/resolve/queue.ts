@@ -9,6 +9,21 @@ import type { LockOrder } from "./lock_order.ts";
 import type { Outcome, Unit, WriteUnit } from "./unit.ts";
 import type { Worker } from "./worker.ts";
 
+/** Inode numbers that a unit changes; empty when they are not known. */
+function inodesOf(unit: Unit): number[] {
+  if (unit.kind === "open") return [unit.open.inode.ino, unit.open.parent.ino];
+  if (unit.kind === "call") return unit.call.touched.map((t) => t.ino);
+  return unit.kind === "write" ? [unit.ino] : [];
+}
+
+/** Can one unit be what the other waits for? Only if both change the same inode. */
+function isRelated(unit: Unit, other: Unit): boolean {
+  const mine = inodesOf(unit);
+  const theirs = inodesOf(other);
+  if (mine.length === 0 || theirs.length === 0) return true;
+  return mine.some((ino) => theirs.includes(ino));
+}
+
 /** The waiting units. */
 export class Queue {
   readonly #ctx: Context;
@@ -79,6 +94,7 @@ export class Queue {
     const head = this.#units[0];
     if (head?.kind === "write" && !this.#isReady(head)) return false; // only order is missing
     if (!this.#beganBefore(unit, this.#units.length)) return false;
+    if (head && !isRelated(unit, head)) return false;
     if (this.#worker.work(unit, { force: false, concurrent: true }) === "wait") return false;
     this.#isStuck = false;
     return true;
@@ -129,7 +145,7 @@ export class Queue {
     for (let i = 1; i < this.#units.length; i++) {
       const unit = this.#units[i] as Unit;
       if (unit.kind !== "open" && unit.kind !== "call") continue;
-      if (!this.#beganBefore(unit, i)) continue;
+      if (!this.#beganBefore(unit, i) || !isRelated(unit, this.#units[0] as Unit)) continue;
       if (this.#worker.work(unit, { force: false, concurrent: true }) === "wait") continue;
       this.#units.splice(i, 1);
       return true;

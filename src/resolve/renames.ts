@@ -3,19 +3,21 @@
  * left out): then the file leaves, or comes in with its content. As in names.ts, what contradicts
  * the tree waits first and is forced last.
  */
-import type { KernelInode } from "../format/kernel_decode.ts";
+import type { CallRecord, KernelInode } from "../format/kernel_decode.ts";
 import { RENAME_EXCHANGE, RENAME_WHITEOUT } from "../format/kernel_syscall.ts";
 import { EventFlag, Op } from "../format/trace_event.ts";
 import { bringIn } from "./content.ts";
 import { attrOf, type Context, mtimeOf, sameInode } from "./context.ts";
 import { removeName, unresolved } from "./names.ts";
 import { type Node, S_IFCHR, S_IFMT } from "./node.ts";
+import { lastName } from "./places.ts";
 import {
   dirTimes,
   type Entry,
   isDirMode,
   locate,
   type Located,
+  touchedFolders,
   touchesAreWhole,
   touchOf,
 } from "./touched.ts";
@@ -42,13 +44,34 @@ function bothSides(ctx: Context, unit: CallUnit): [Located, Located] {
     from = find(0, not);
     to = find(1, not);
   }
-  if (from.entry && to.status === "missing") to = find(1, [...not, from.entry.dir]);
-  else if (to.entry && from.status === "missing") from = find(0, [...not, to.entry.dir]);
-  else if (from.entry && to.entry && from.entry.dir !== to.entry.dir) {
-    if (!touchOf(call, from.entry.dir)) from = find(0, [...not, to.entry.dir]);
-    else if (!touchOf(call, to.entry.dir)) to = find(1, [...not, from.entry.dir]);
+  const isGood = (at: Located) => at.entry !== undefined && touchOf(call, at.entry.dir);
+  const isBad = (at: Located) => at.status !== "outside" && !isGood(at);
+  if (call.touched.length > 0 && (isBad(from) || isBad(to))) {
+    return byTouched(ctx, call) ?? [from, to];
   }
   return [from, to];
+}
+
+/**
+ * Both names by the touched inodes alone: the old folder is the one that has a touched inode under
+ * the old name, the new folder is the other one, or the same.
+ */
+function byTouched(ctx: Context, call: CallRecord): [Located, Located] | undefined {
+  const gone = call.touched.filter((t) => t.nlink === 0);
+  const folders = touchedFolders(ctx, call, []).filter((f) => !gone.some((g) => sameInode(g, f)));
+  const entryOf = (dir: Node, path: string): Entry => {
+    const name = lastName(path);
+    return { dir, name, node: ctx.tree.node(ctx.tree.child(dir.id, name)), base: undefined };
+  };
+  for (const dir of folders) {
+    const from = entryOf(dir, call.str[0]);
+    if (!from.node || !touchOf(call, from.node)) continue;
+    const rest = folders.filter((f) => f !== dir && f !== from.node);
+    const to = rest.length === 1 ? rest[0] : rest.length === 0 ? dir : undefined;
+    if (!to) continue;
+    return [{ status: "found", entry: from }, { status: "found", entry: entryOf(to, call.str[1]) }];
+  }
+  return undefined;
 }
 
 /** Outside, or a name that is left out and that the tree does not have. */
