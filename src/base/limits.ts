@@ -115,3 +115,9 @@ export const DRAIN_END_MS_MAX = 2_000;
 
 /** Entries of a folder moved in from outside that are taken over; the rest is found by their first change. */
 export const IMPORT_ENTRIES_MAX = 1_000_000;
+
+/** How often the baseline looks again at paths that others change meanwhile; later changes are events at the start. */
+export const BASELINE_ROUNDS_MAX = 3;
+
+/** Bytes of records of changes before the start that are kept; more are counted and left to the next look. */
+export const EARLY_CHANGES_BYTES_MAX = 1 << 24;

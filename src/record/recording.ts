@@ -7,7 +7,12 @@ import { closeSync, constants, openSync, rmdirSync, rmSync } from "node:fs";
 import { arch, hostname, machine, release } from "node:os";
 import { libc, pinned } from "../../ffi/libc.ts";
 import { DiffKeeperError } from "../base/error.ts";
-import { DRAIN_END_MS_MAX, DRAIN_PAUSE_MS, DRAIN_TURN_BYTES_MAX } from "../base/limits.ts";
+import {
+  BASELINE_ROUNDS_MAX,
+  DRAIN_END_MS_MAX,
+  DRAIN_PAUSE_MS,
+  DRAIN_TURN_BYTES_MAX,
+} from "../base/limits.ts";
 import { formatBytes, formatCount } from "../base/units.ts";
 import { RecorderObject } from "../capture/ebpf/object.ts";
 import { encodeEnd, encodeRecording } from "../format/recording_info.ts";
@@ -23,7 +28,7 @@ import { Journal } from "./journal.ts";
 import { type HandleMount, LiveAssist } from "./live_assist.ts";
 import { LossWatch } from "./loss_watch.ts";
 import type { OpenRequest, RecordingSummary } from "./messages.ts";
-import { ownTrace } from "./owner.ts";
+import { rescan } from "./rescan.ts";
 import { WatchSet } from "./watch.ts";
 
 /** Mode of the fallocate by which the recorder announces a folder to the BPF programs: ANNOUNCE_MODE of bpf/state.h. */
@@ -93,7 +98,12 @@ export class Recording {
   static async open(request: OpenRequest, onProgress: (text: string) => void): Promise<Recording> {
     const { stateDir, folders, cwd, include, exclude } = request;
     const kernel = new RecorderObject(request.ringBytes);
-    const writer = TraceWriter.create(stateDir, { overwrite: request.overwrite });
+    const { overwrite, owner } = request;
+    const writer = TraceWriter.create(stateDir, {
+      overwrite,
+      bulk: true,
+      ...(owner === undefined ? {} : { owner }),
+    });
     let recording: Recording | undefined;
     try {
       const watch = new WatchSet({ folders, cwd, stateDir: writer.dir, include, exclude });
@@ -161,10 +171,27 @@ export class Recording {
           `${summary.gaps} not readable before the start: ${summary.gapTexts[0] ?? ""}`,
         );
       }
+      this.#settle(summary.rows);
     } finally {
       clearInterval(timer);
     }
-    this.#drainEarly();
+    this.#writer.startLog();
+  }
+
+  /** Looks again at what other processes changed while the baseline was taken, a few times at most. */
+  #settle(baselineRows: number): void {
+    let rows = baselineRows;
+    if (this.#early.dropped > 0) {
+      this.notes.push(
+        `${this.#early.dropped} changes by others before the start were too many to follow`,
+      );
+    }
+    for (let round = 0; round < BASELINE_ROUNDS_MAX; round++) {
+      this.#drainEarly();
+      const paths = this.#early.takeChangedPaths(this.#tree);
+      if (paths.length === 0) return;
+      rows = rescan({ watch: this.#watch, tree: this.#tree, trace: this.#writer, rows }, paths);
+    }
   }
 
   #drainEarly(): void {
@@ -270,7 +297,6 @@ export class Recording {
       return summary;
     }
     this.#writer.finish(encodeEnd({ exitCode, endNs, ...summary }));
-    ownTrace(this.#writer.dir, this.#request.owner);
     this.#close();
     return summary;
   }

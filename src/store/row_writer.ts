@@ -6,6 +6,7 @@ import type { Database, SQLQueryBindings, Statement } from "bun:sqlite";
 import { assert } from "../base/assert.ts";
 import { buildKey, type TraceKey } from "../format/keys.ts";
 import { storeError } from "./store_error.ts";
+import { startLog } from "./trace_create.ts";
 
 /** A row that is there. */
 interface Found {
@@ -31,6 +32,11 @@ export class RowWriter {
     this.#replace = db.prepare(`${insert} ON CONFLICT (key) DO UPDATE SET value = excluded.value`);
     this.#idOf = db.prepare("SELECT id FROM kv WHERE key = ?1");
     this.#find = db.prepare("SELECT id, value FROM kv WHERE key = ?1");
+  }
+
+  /** Everything from here on goes through the write-ahead log. */
+  startLog(): void {
+    this.attempt("start the log of", () => startLog(this.#db));
   }
 
   /** False once a failure has made SQLite roll back by itself. */

@@ -32,6 +32,8 @@ import { createDatabase, syncPath } from "./trace_create.ts";
 export interface TraceWriterOptions extends StateDirOptions {
   /** How long to wait for a lock that a reader holds, in milliseconds. */
   busyMs?: number;
+  /** Load first, without the log (fast, and lost if killed), until `startLog`. Default: the log is on from the start. */
+  bulk?: boolean;
 }
 
 /** A batch for `putBatch`. */
@@ -78,7 +80,9 @@ export class TraceWriter {
     try {
       const db = createDatabase(databasePath, options.busyMs ?? TRACE_BUSY_MS);
       const rows = new RowWriter(db, path);
-      return new TraceWriter({ dir: path, path: databasePath, rows, lock });
+      const writer = new TraceWriter({ dir: path, path: databasePath, rows, lock });
+      if (options.bulk !== true) writer.startLog();
+      return writer;
     } catch (thrown) {
       lock.release();
       throw storeError(thrown, `cannot make a trace in "${path}"`, path);
@@ -98,6 +102,12 @@ export class TraceWriter {
   /** An id for a row that will be put later. */
   reserveRow(): number {
     return this.#nextRow++;
+  }
+
+  /** Ends loading in bulk: from here on a kill takes nothing that was committed. */
+  startLog(): void {
+    assert(this.#state === "idle", "the log must be started between transactions");
+    this.#rows.startLog();
   }
 
   /** Begins the transaction of one flush. */
