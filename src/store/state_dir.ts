@@ -115,7 +115,7 @@ function refuseForeign(path: string, options: StateDirOptions): void {
   }
   if (!names.includes(TRACE_FILE) || options.overwrite === true) return;
   throw new DiffKeeperError("exists", `cannot record into "${path}": it holds a trace`, {
-    hint: "choose another --state-dir, or remove it",
+    hint: "choose another --state-dir, or add --overwrite to replace the trace",
   });
 }
 

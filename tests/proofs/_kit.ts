@@ -52,7 +52,7 @@ export function run(argv: readonly string[], options: RunOptions = {}): Ran {
     timeout: options.timeoutMs ?? RUN_MS_MAX,
     killSignal: "SIGKILL",
   });
-  const signal = done.signalCode === undefined ? 0 : signalNumber(done.signalCode);
+  const signal = done.signalCode === undefined ? 0 : signalNumber(String(done.signalCode));
   return {
     code: signal === 0 ? done.exitCode : 128 + signal,
     stdout: done.stdout.toString(),
