@@ -4,6 +4,9 @@
  * of the waiting calls returned may be what the head waits for: it may go before them.
  */
 import { RACE_RECORDS_MAX, RACE_WAIT_NS, REORDER_RECORDS_MAX, REORDER_WAIT_NS } from "./bounds.ts";
+import type { KernelInode } from "../format/kernel_decode.ts";
+import { KernelFlag } from "../format/kernel_record.ts";
+import { CallKind } from "../format/kernel_syscall.ts";
 import type { Context } from "./context.ts";
 import type { LockOrder } from "./lock_order.ts";
 import type { Outcome, Unit, WriteUnit } from "./unit.ts";
@@ -14,6 +17,18 @@ function inodesOf(unit: Unit): number[] {
   if (unit.kind === "open") return [unit.open.inode.ino, unit.open.parent.ino];
   if (unit.kind === "call") return unit.call.touched.map((t) => t.ino);
   return unit.kind === "write" ? [unit.ino] : [];
+}
+
+/** The inode that a unit makes and that the tree does not have. */
+function madeBy(unit: Unit, ctx: Context): KernelInode | undefined {
+  if (unit.kind === "open") {
+    return (unit.head.flags & KernelFlag.CREATED) !== 0 ? unit.open.inode : undefined;
+  }
+  if (unit.kind !== "call") return undefined;
+  const { kind } = unit.syscall;
+  const makes = kind === CallKind.MKDIR || kind === CallKind.MKNOD || kind === CallKind.SYMLINK;
+  if (!makes) return undefined;
+  return unit.call.touched.find((t) => !ctx.tree.lookup(t.dev, t.ino, t.gen));
 }
 
 /** Can one unit be what the other waits for? Only if both change the same inode. */
@@ -132,7 +147,7 @@ export class Queue {
           this.#units.shift();
           continue;
         }
-        if (this.#helper()) continue;
+        if (this.#helper() || this.#cancels(head)) continue;
         this.#isStuck = true;
       }
       if (!this.#isExpired(head)) return;
@@ -151,6 +166,25 @@ export class Queue {
       return true;
     }
     return false;
+  }
+
+  /**
+   * The head makes an inode under a name that is taken, and a waiting call removes that inode again:
+   * both happened before what has the name now. They are dropped; nothing of them is left.
+   */
+  #cancels(head: Unit): boolean {
+    const made = madeBy(head, this.#ctx);
+    if (!made) return false;
+    const at = this.#units.findIndex((u) =>
+      u.kind === "call" && u.syscall.kind !== CallKind.RENAME &&
+      u.call.touched.some((t) => t.ino === made.ino && t.gen === made.gen && t.nlink === 0)
+    );
+    if (at < 1) return false;
+    this.#units.splice(at, 1);
+    this.#units.shift();
+    this.#ctx.ignored.set(made.dev, made.ino, made.gen);
+    this.#ctx.stats.unresolved++;
+    return true;
   }
 
   #isExpired(head: Unit): boolean {

@@ -237,24 +237,27 @@ function leaves(
     if (!force) return "wait";
     if (!node) return unresolved(ctx);
   }
+  if (call.touched.length === 0 && node.nlink > 1) {
+    // Nothing says whether the other name is one of the same file, which a rename leaves alone.
+    const abs = ctx.places.absOf(entry.dir.id, entry.name);
+    const seen = abs === undefined ? undefined : ctx.options.assist?.lstat?.(abs);
+    if (seen && sameInode(seen, node)) return "done";
+  }
   const times = dirTimes(ctx, call, [entry]);
-  goneOutside(ctx, node, how.other.abs);
   ctx.emit(Op.RENAME, node.id, { parent: entry.dir.id, name: entry.name, toParent: 0, ...times });
+  goneOutside(ctx, node, how.other.abs);
   if (how.isExchange) takeIn(ctx, unit, { ...entry, node: undefined }, node);
   else if ((call.arg[0] & RENAME_WHITEOUT) !== 0) whiteout(ctx, unit, entry);
   return "done";
 }
 
-/** Remembers what leaves, so that its later records are dropped and paths from it are understood. */
+/** Remembers what left, so that its later records are dropped and paths from it are understood. */
 function goneOutside(ctx: Context, top: Node, abs: string | undefined): void {
+  const to = abs ?? NOWHERE;
   for (const { node, path } of ctx.tree.walk(top.id)) {
     const { dev, ino, gen } = node;
-    if (!node.isDir) {
-      if (node.links().length < 2) ctx.ignored.set(dev, ino, gen);
-      continue;
-    }
-    const to = abs ?? NOWHERE;
-    ctx.places.learnOutside({ dev, ino, gen }, path === "" ? to : `${to}/${path}`);
+    if (node.isDir) ctx.places.learnOutside(node, path === "" ? to : `${to}/${path}`);
+    else if (ctx.tree.lookup(dev, ino, gen) !== node) ctx.ignored.set(dev, ino, gen);
   }
 }
 

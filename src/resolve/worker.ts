@@ -80,7 +80,7 @@ export class Worker {
     const ctx = this.#ctx;
     switch (unit.kind) {
       case "write":
-        return this.#writes.send(unit);
+        return this.#writes.send(unit, force);
       case "open":
         return (unit.head.flags & KernelFlag.TRUNCATED) !== 0
           ? truncated(ctx, unit, force)

@@ -11,6 +11,7 @@ import { EventFlag, Op } from "../format/trace_event.ts";
 import { addExtent, readBack, resyncLive } from "./content.ts";
 import { isIgnored } from "./announced.ts";
 import type { Context, Head } from "./context.ts";
+import { InodeMap } from "./inode_map.ts";
 import { LockOrder } from "./lock_order.ts";
 import { MTIME_UNKNOWN, type Node, S_IFMT } from "./node.ts";
 import type { Recent } from "./recent.ts";
@@ -66,6 +67,8 @@ export class WritePath {
   readonly #ioctl: number;
   readonly #key = new Uint32Array(SLOTS * WORDS);
   readonly #node: (Node | undefined)[] = new Array(SLOTS).fill(undefined);
+  /** Inodes that were waited for once, in vain. */
+  readonly #unknown = new InodeMap<number>();
   #epoch = -1;
   readonly #view: WriteView = {
     op: Op.WRITE,
@@ -265,8 +268,8 @@ export class WritePath {
     unit.covered = to;
   }
 
-  /** Sends a whole call. "wait": its inode is announced, but not made yet. */
-  send(unit: WriteUnit): Outcome {
+  /** Sends a whole call. "wait": the record that made its inode must still come. */
+  send(unit: WriteUnit, force: boolean): Outcome {
     const ctx = this.#ctx;
     if (unit.output) {
       this.#emit(unit, 0, 0);
@@ -276,7 +279,9 @@ export class WritePath {
     const node = ctx.tree.lookup(unit.dev, unit.ino, unit.gen);
     if (!node) {
       if (isIgnored(ctx, unit)) return "done";
-      if (ctx.places.announced.get(unit.dev, unit.ino)) return "wait";
+      const isAwaited = this.#unknown.get(unit.dev, unit.ino) !== unit.gen;
+      if (isAwaited && !force) return "wait";
+      this.#unknown.set(unit.dev, unit.ino, unit.gen);
       const loss = { events: 1, bytes: unit.length };
       ctx.gap("a write to a file that was never announced", loss);
       return "done";
