@@ -55,6 +55,8 @@ interface Facts {
   lost: number;
   lost_bytes: number;
   losses: Record<string, number>;
+  /** Names compared with the real folders at the end, and differences healed; null: not compared. */
+  verified: { entries: number; differences: number } | null;
   kernel: string;
   machine: string;
   host: string;
@@ -88,6 +90,7 @@ function factsOf(trace: Trace): Facts {
     lost: totals.lostEvents,
     lost_bytes: totals.lostBytes,
     losses: end?.losses ?? {},
+    verified: end?.audit ?? null,
     kernel: recording.kernel,
     machine: recording.machine,
     host: recording.host,
@@ -115,6 +118,7 @@ function linesOf(facts: Facts): string[] {
       "lost",
       `${formatCount(facts.lost)}${lostBytes}${losses.length > 0 ? ` (${losses.join(", ")})` : ""}`,
     ],
+    ["verified", verifiedText(facts)],
     ["kernel", [facts.kernel, facts.machine].filter((text) => text !== "").join(" ")],
     ["tracer", facts.tracer],
     ["versions", Object.entries(facts.versions).map((pair) => pair.join(" ")).join(", ")],
@@ -126,4 +130,11 @@ function linesOf(facts: Facts): string[] {
 function endText(facts: Facts): string {
   if (facts.state === "recording") return "not yet: it is being recorded";
   return facts.cut_at === undefined ? "in order" : `cut at ${facts.cut_at}`;
+}
+
+function verifiedText({ verified }: Facts): string {
+  if (verified === null) return "";
+  const { entries, differences } = verified;
+  const healed = differences === 0 ? "" : ", healed at the end";
+  return `${formatCount(entries)} names, ${formatCount(differences)} differences${healed}`;
 }

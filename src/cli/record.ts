@@ -13,7 +13,9 @@ import { commandUser } from "../record/invoker.ts";
 import { procStrings } from "../record/launcher.ts";
 import type { RecordingSummary } from "../record/messages.ts";
 import { type Reporter, runSession } from "../record/session.ts";
-import { ProgressLine, reportError } from "./output.ts";
+import type { AuditVerdict } from "../record/audit.ts";
+import { showPath } from "../record/scan_item.ts";
+import { oneLine, ProgressLine, reportError } from "./output.ts";
 
 /** Exit code of a recorder that failed, as env(1), timeout(1) and docker run have it. */
 const EXIT_RECORDER_FAILED = 125;
@@ -28,6 +30,7 @@ interface RecordFlags {
   quiet: boolean;
   json: boolean;
   overwrite: boolean;
+  audit: boolean;
   baselineMax?: string;
   ringSize?: string;
 }
@@ -61,6 +64,7 @@ export function register(program: Command): void {
     .option("--overwrite", "replace a trace that is in the state-dir", false)
     .option("--baseline-max <size>", "refuse to start when the folders hold more (default 8G)")
     .option("--ring-size <size>", "kernel buffer, a power of two from 256K to 1G (default 64M)")
+    .option("--no-audit", "do not compare the folders with the trace at the end")
     .option("--quiet", "print nothing but errors", false)
     .option("--json", "print the summary as one JSON object, on stderr", false)
     .passThroughOptions()
@@ -135,6 +139,7 @@ async function record(command: string[], flags: RecordFlags): Promise<number> {
         name: flags.name,
         argv: command,
         ringBytes: ring,
+        audit: flags.audit,
         version: manifest.version,
         ...(baseline === undefined ? {} : { baselineBytesMax: baseline }),
         ...(viaSudo ? { owner: { uid: user.uid, gid: user.gid } } : {}),
@@ -173,8 +178,20 @@ function printSummary(summary: RecordingSummary, flags: RecordFlags, exitCode: n
     `${formatCount(lostEvents)} lost`,
   ];
   const option = flags.stateDir === "diffkeeper-trace" ? "" : ` --state-dir ${flags.stateDir}`;
+  const verdict = summary.audit === undefined ? "" : auditLine(summary.audit);
   process.stderr.write(
-    `diffkeeper: recorded ${figures.join(", ")} in ${flags.stateDir}\n` +
+    `diffkeeper: recorded ${figures.join(", ")} in ${flags.stateDir}\n` + verdict +
       `diffkeeper: next: diffkeeper timeline${option}\n`,
   );
+}
+
+function auditLine({ entries, differences, paths }: AuditVerdict): string {
+  const compared = `diffkeeper: verified: ${formatCount(entries)} names, ${
+    formatCount(differences)
+  } differences`;
+  if (differences === 0) return `${compared}\n`;
+  const names = paths.map((path) => oneLine(showPath(path) || "."));
+  return `${compared}, healed at the end: ${names.join(", ")}${
+    differences > paths.length ? ", ..." : ""
+  }\n`;
 }

@@ -47,6 +47,8 @@ export interface EndInfo {
   lostBytes: number;
   /** Events lost by class: ring_full, unread... */
   losses: Record<string, number>;
+  /** Names compared with the real folders at the end, and how many had to be healed. Absent: not compared. */
+  audit?: { entries: number; differences: number };
 }
 
 /** The JSON object of `i:recording`. */
@@ -82,6 +84,9 @@ export function encodeEnd(end: EndInfo): JsonValueRecord {
     lost_events: end.lostEvents,
     lost_bytes: end.lostBytes,
     losses: end.losses,
+    ...(end.audit === undefined
+      ? {}
+      : { audit: { entries: end.audit.entries, differences: end.audit.differences } }),
   };
 }
 
@@ -122,7 +127,15 @@ export function decodeEnd(json: JsonRecord): EndInfo {
     lostEvents: count(json, "lost_events"),
     lostBytes: count(json, "lost_bytes"),
     losses: mapOf(json, "losses", (value): value is number => typeof value === "number"),
+    ...audit(json),
   };
+}
+
+function audit(json: JsonRecord): { audit?: { entries: number; differences: number } } {
+  const found = json["audit"];
+  if (found === undefined) return {};
+  if (!isRecord(found)) throw wrong("audit");
+  return { audit: { entries: count(found, "entries"), differences: count(found, "differences") } };
 }
 
 function rootPath(value: unknown): string {

@@ -60,8 +60,27 @@ export function blank(op: TraceEvent["op"], node: number): TraceEvent {
   return { seq: 0, op, flags: 0, tNs: 0, pid: 0, tid: 0, comm: "", node };
 }
 
+/** Where events of a scan go; `put` applies them to the tree first. */
+export interface EventTarget {
+  put(event: TraceEvent): void;
+}
+
+/**
+ * Takes an item, unless a name is there twice (a folder that changed while it was listed gives names twice) or what
+ * holds it was refused so. Returns whether it was taken.
+ */
+export function putItem(target: EventTarget, tree: Tree, item: ScanItem, root?: number): boolean {
+  const named = item.kind === "inode" || item.kind === "link";
+  if (named && item.parent !== 0) {
+    if (tree.node(item.parent) === undefined) return false;
+    if (tree.child(item.parent, item.name) !== 0) return false;
+  }
+  for (const event of eventsOf(item, root)) target.put(event);
+  return true;
+}
+
 /** Applies events to the tree and packs them into rows. */
-export class BaselineEvents {
+export class BaselineEvents implements EventTarget {
   readonly #rows: BaselineRows;
   readonly #tree: Tree;
   readonly #encoder = new EventBatchEncoder();
@@ -79,18 +98,9 @@ export class BaselineEvents {
     return this.#next;
   }
 
-  /**
-   * Takes an item, unless a name is there twice (a folder that changed while it was listed gives names twice) or what
-   * holds it was refused so. Returns whether it was taken.
-   */
+  /** As `putItem`. */
   add(item: ScanItem, root?: number): boolean {
-    const named = item.kind === "inode" || item.kind === "link";
-    if (named && item.parent !== 0) {
-      if (this.#tree.node(item.parent) === undefined) return false;
-      if (this.#tree.child(item.parent, item.name) !== 0) return false;
-    }
-    for (const event of eventsOf(item, root)) this.put(event);
-    return true;
+    return putItem(this, this.#tree, item, root);
   }
 
   /** Takes one event as it is. */

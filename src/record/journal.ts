@@ -48,6 +48,8 @@ export class Journal implements EventSink {
   #transactionBytes = 0;
   #oldestAtMs = 0;
   #processes = new Map<string, ProcessInfo>();
+  /** Nodes that were mapped shared and writable. */
+  readonly mapped = new Set<number>();
   /** The command's first exec was seen. */
   started = false;
   /** Why writing ended before the command did. */
@@ -64,6 +66,7 @@ export class Journal implements EventSink {
     if (event.node !== 0) this.#touch(event, offset);
     if (event.op === Op.GAP) this.counts.gaps++;
     if (event.op === Op.EXEC) this.started = true;
+    if (event.op === Op.MMAP && event.node !== 0) this.mapped.add(event.node);
     this.counts.bytes += event.op === Op.WRITE || event.op === Op.OUTPUT ? event.length ?? 0 : 0;
     this.#appended();
   }
@@ -112,6 +115,13 @@ export class Journal implements EventSink {
   process(info: ProcessInfo): void {
     this.#processes.set(`${info.startNs}:${info.pid}`, info);
     if (this.#oldestAtMs === 0) this.#oldestAtMs = performance.now();
+  }
+
+  /** Stores a content chunk beside the events. */
+  putContent(sha256: string, bytes: Uint8Array): number {
+    this.#begin();
+    this.#transactionBytes += bytes.length;
+    return this.#writer.putContent(sha256, bytes);
   }
 
   /** Flushes if the oldest unflushed event is old enough. Call it often. */

@@ -4,6 +4,7 @@
  * answer and ends the worker.
  */
 import type { ErrorCode } from "../base/error.ts";
+import type { AuditVerdict } from "./audit.ts";
 import type { LossCounters } from "../capture/ebpf/shared.ts";
 
 /** All that the worker needs to open a recording. Paths are ordinary strings as given by the user. */
@@ -20,6 +21,8 @@ export interface OpenRequest {
   envNames: string[];
   ringBytes: number;
   baselineBytesMax?: number;
+  /** Compare the folders with the trace at the end. */
+  audit: boolean;
   /** Owner of the trace, when it is not the recorder's own user. */
   owner?: { uid: number; gid: number };
   version: string;
@@ -49,6 +52,7 @@ export interface RecordingSummary {
   notes: string[];
   /** Why content stopped being recorded before the command ended. */
   failed?: PlainError;
+  audit?: AuditVerdict;
   /** False: the launcher never became the command. */
   started: boolean;
 }

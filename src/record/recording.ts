@@ -20,6 +20,7 @@ import { Resolver } from "../resolve/resolver.ts";
 import { Tree } from "../resolve/tree.ts";
 import { STATE_DIR_FILES } from "../store/schema.ts";
 import { TraceWriter } from "../store/trace_writer.ts";
+import { audit, type AuditVerdict } from "./audit.ts";
 import { takeBaseline } from "./baseline.ts";
 import { EarlyRecords } from "./early_records.ts";
 import { Freezer } from "./freezer.ts";
@@ -277,19 +278,15 @@ export class Recording {
     const endNs = Number(clockNs(CLOCK_BOOTTIME) - this.#startNs);
     this.#state = "ended";
     await this.#ended;
-    const deadline = performance.now() + DRAIN_END_MS_MAX;
-    while (
-      this.#turn() > 0 || (this.#kernel.ring.pendingBytes > 0 && performance.now() < deadline)
-    );
-    this.#freezer.release();
     const resolver = this.#resolver;
     if (resolver === undefined) {
       throw new DiffKeeperError("defect", "the recording was never armed");
     }
-    resolver.flush();
-    this.#losses.report(resolver);
+    this.#drainAll(resolver);
+    this.#freezer.release();
+    const verdict = this.#audit(resolver);
     this.#journal.finish();
-    const summary = this.#summary(endNs, resolver);
+    const summary = this.#summary(endNs, resolver, verdict);
     if (!summary.started) {
       this.#writer.abort();
       removeTrace(this.#writer.dir);
@@ -301,7 +298,37 @@ export class Recording {
     return summary;
   }
 
-  #summary(durationNs: number, resolver: Resolver): RecordingSummary {
+  /** Takes what is in the ring and lets everything go that waits in the Resolver. */
+  #drainAll(resolver: Resolver): void {
+    const deadline = performance.now() + DRAIN_END_MS_MAX;
+    while (
+      this.#turn() > 0 ||
+      (this.#kernel.ring.pendingBytes > 0 && performance.now() < deadline)
+    );
+    resolver.flush();
+    this.#losses.report(resolver);
+  }
+
+  /** Compares the folders with what was recorded; nothing to compare when recording had to stop. */
+  #audit(resolver: Resolver): AuditVerdict | undefined {
+    if (!this.#request.audit || !this.#journal.started || this.#journal.failed !== undefined) {
+      return undefined;
+    }
+    return audit({
+      watch: this.#watch,
+      tree: this.#tree,
+      sink: this.#journal,
+      mapped: this.#journal.mapped,
+      catchUp: () => this.#drainAll(resolver),
+      endNs: () => Number(clockNs(CLOCK_BOOTTIME) - this.#startNs),
+    });
+  }
+
+  #summary(
+    durationNs: number,
+    resolver: Resolver,
+    verdict: AuditVerdict | undefined,
+  ): RecordingSummary {
     const losses = this.#losses.counters();
     const { stats } = resolver;
     const failed = this.#journal.failed;
@@ -316,6 +343,7 @@ export class Recording {
       stateDir: this.#request.stateDir,
       notes: this.notes,
       started: this.#journal.started,
+      ...(verdict === undefined ? {} : { audit: verdict }),
       ...(failed === undefined ? {} : { failed: { code: failed.code, message: failed.message } }),
     };
   }

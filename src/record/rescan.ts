@@ -9,8 +9,14 @@ import { Op } from "../format/trace_event.ts";
 import { type Node, S_IFDIR, S_IFMT } from "../resolve/node.ts";
 import type { Tree } from "../resolve/tree.ts";
 import type { BaselineTrace } from "./baseline.ts";
-import { BaselineEvents, blank, xattrEvents } from "./baseline_events.ts";
-import { ChunkStore } from "./chunk_store.ts";
+import {
+  BaselineEvents,
+  blank,
+  type EventTarget,
+  putItem,
+  xattrEvents,
+} from "./baseline_events.ts";
+import { ChunkStore, type ContentRows } from "./chunk_store.ts";
 import { ContentReader } from "./content.ts";
 import { contentEvents, TreeImporter, type WatchedPath } from "./import_tree.ts";
 import { Scanner } from "./scan.ts";
@@ -29,6 +35,14 @@ export interface RescanOptions {
   rows: number;
 }
 
+/** What healing needs: as a rescan, but the events go to `target`, what files hold to `content`. */
+export interface HealOptions {
+  watch: WatchSet;
+  tree: Tree;
+  content: ContentRows;
+  target: EventTarget;
+}
+
 /**
  * Looks at paths again and writes what changed as further baseline rows. Returns the number of rows written so far.
  * @throws {DiffKeeperError} `limit_exceeded` after RESCAN_PATHS_MAX; `io`, `disk_full` from the trace.
@@ -36,35 +50,43 @@ export interface RescanOptions {
 export function rescan(options: RescanOptions, paths: readonly WatchedPath[]): number {
   options.trace.begin();
   try {
-    const rows = new Rescan(options).run(paths);
+    const { watch, tree, trace } = options;
+    const events = new BaselineEvents(trace, tree, options.rows);
+    new Rescan({ watch, tree, content: trace, target: events }).run(paths);
+    events.finish();
     options.trace.commit();
-    return rows;
+    return events.nextRow;
   } catch (thrown) {
     options.trace.rollback();
     throw thrown;
   }
 }
 
+/** Makes the tree what is really there at these paths, by events to `target`. @throws as `rescan`. */
+export function heal(options: HealOptions, paths: readonly WatchedPath[]): void {
+  new Rescan(options).run(paths);
+}
+
 class Rescan {
   readonly #watch: WatchSet;
   readonly #tree: Tree;
-  readonly #events: BaselineEvents;
+  readonly #target: EventTarget;
   readonly #content: ContentReader;
   readonly #importer: TreeImporter;
   readonly #stack: WatchedPath[] = [];
   #node: number;
 
-  constructor({ watch, tree, trace, rows }: RescanOptions) {
+  constructor({ watch, tree, content, target }: HealOptions) {
     this.#watch = watch;
     this.#tree = tree;
     this.#node = tree.nextId;
-    this.#events = new BaselineEvents(trace, tree, rows);
-    this.#content = new ContentReader(new ChunkStore(trace));
+    this.#target = target;
+    this.#content = new ContentReader(new ChunkStore(content));
     const newNode = () => this.#node++;
-    this.#importer = new TreeImporter({ watch, tree, rows: trace, newNode });
+    this.#importer = new TreeImporter({ watch, tree, rows: content, newNode });
   }
 
-  run(paths: readonly WatchedPath[]): number {
+  run(paths: readonly WatchedPath[]): void {
     this.#stack.push(...paths.toReversed());
     let looks = 0;
     for (let where = this.#stack.pop(); where !== undefined; where = this.#stack.pop()) {
@@ -76,8 +98,6 @@ class Rescan {
       }
       this.#look(where);
     }
-    this.#events.finish();
-    return this.#events.nextRow;
   }
 
   #look(where: WatchedPath): void {
@@ -140,7 +160,7 @@ class Rescan {
       assert(parent !== undefined, "what is removed hangs in the tree");
       const name = nameOf(full);
       const op = gone.isDir ? Op.RMDIR : Op.UNLINK;
-      this.#events.put({ ...blank(op, gone.id), parent: parent.id, name });
+      this.#target.put({ ...blank(op, gone.id), parent: parent.id, name });
     }
   }
 
@@ -159,7 +179,7 @@ class Rescan {
         item.name = nameOf(where.path);
       }
       first = false;
-      this.#events.add(item);
+      putItem(this.#target, this.#tree, item);
     }
   }
 
@@ -168,7 +188,7 @@ class Rescan {
     const from = { root: this.#tree.rootOf(moved.id), path: this.#tree.path(moved.id) ?? "" };
     const there = this.#level(from)[0];
     if (there !== undefined && isSame(moved, there)) return;
-    this.#events.put({
+    this.#target.put({
       ...blank(Op.RENAME, moved.id),
       parent: moved.parent,
       name: moved.name,
@@ -190,12 +210,12 @@ class Rescan {
     if (content.length === 0) {
       content.push({ ...blank(Op.CHMOD, node.id), attr: item.attr, mtime: item.mtime });
     }
-    for (const event of content) this.#events.put(event);
+    for (const event of content) this.#target.put(event);
     const names = new Set(item.xattrs.map(({ name }) => name));
     for (const name of [...node.xattrs?.keys() ?? []]) {
-      if (!names.has(name)) this.#events.put({ ...blank(Op.XATTR, node.id), xattrName: name });
+      if (!names.has(name)) this.#target.put({ ...blank(Op.XATTR, node.id), xattrName: name });
     }
-    for (const event of xattrEvents(item)) this.#events.put(event);
+    for (const event of xattrEvents(item)) this.#target.put(event);
   }
 
   /** Puts every name of a folder that does not stand for the same inode any more on the stack. */

@@ -1,0 +1,160 @@
+/**
+ * The audit at the end of a recording: names and attributes of everything in the watched folders are compared with the tree that
+ * the trace restores. What differs (a write through a memory map, io_uring, something lost) is read again and healed by events
+ * at the end, flagged SETTLED, so that the trace ends with what is really there, and says how many times it had to. Content
+ * is trusted where size and times are as recorded.
+ */
+import { EventFlag, type TraceEvent } from "../format/trace_event.ts";
+import type { Node } from "../resolve/node.ts";
+import type { EventSink } from "../resolve/sink.ts";
+import type { Tree } from "../resolve/tree.ts";
+import type { EventTarget } from "./baseline_events.ts";
+import type { ContentRows } from "./chunk_store.ts";
+import type { WatchedPath } from "./import_tree.ts";
+import { heal } from "./rescan.ts";
+import { Scanner } from "./scan.ts";
+import type { ScannedInode } from "./scan_item.ts";
+import type { WatchRoot, WatchSet } from "./watch.ts";
+
+/** What an audit found. */
+export interface AuditVerdict {
+  /** Everything compared: files, folders, symlinks, each name. */
+  entries: number;
+  /** Names that were not as recorded; all healed. */
+  differences: number;
+  /** The first of them, for people. */
+  paths: string[];
+}
+
+/** What an audit works with. */
+export interface AuditOptions {
+  watch: WatchSet;
+  tree: Tree;
+  /** Where events and content go. */
+  sink: EventSink & ContentRows;
+  /** Nodes that were mapped shared and writable: their content is read again whatever their times say. */
+  mapped: ReadonlySet<number>;
+  /** Brings the tree up to what the kernel has reported by now. */
+  catchUp(): void;
+  /** t_ns of events that heal. */
+  endNs(): number;
+}
+
+const PATHS_SHOWN_MAX = 5;
+const S_IFMT = 0o170000;
+
+function sameTime(node: Node, item: ScannedInode): boolean {
+  return node.mtimeSec === item.mtime.sec && node.mtimeNsec === item.mtime.nsec;
+}
+
+/** Is the node what the real inode is? A symlink cannot be changed, so its identity stands for its target. */
+function isAsRecorded(node: Node, item: ScannedInode): boolean {
+  const { attr } = item;
+  if (node.dev !== attr.dev || node.ino !== attr.ino || node.mode !== attr.mode) return false;
+  if (node.uid !== attr.uid || node.gid !== attr.gid || !sameTime(node, item)) return false;
+  return !node.isFile || node.size === attr.size;
+}
+
+/** Compares the watched folders with the tree. */
+class Comparison {
+  readonly #options: AuditOptions;
+  entries = 0;
+  differing: WatchedPath[] = [];
+
+  constructor(options: AuditOptions) {
+    this.#options = options;
+  }
+
+  run(): this {
+    for (const root of this.#options.watch.roots) this.#root(root);
+    return this;
+  }
+
+  #root(root: WatchRoot): void {
+    const { watch, tree } = this.#options;
+    let numbers = 1;
+    const scanner = new Scanner({
+      excluded: (path, isFolder) => watch.excluded(path, isFolder, root.index),
+      isStateDir: (dev, ino) => watch.isStateDir(dev, ino),
+      newNode: () => numbers++,
+      known: { get: () => undefined, set: () => undefined },
+    });
+    /** Of each folder met, by its number in the scan. */
+    const folders = new Map<number, { node: Node | undefined; path: string; names: number }>();
+    for (const item of scanner.scan(root.path)) {
+      if (item.kind !== "inode") continue;
+      this.entries++;
+      const above = folders.get(item.parent);
+      if (above !== undefined) above.names++;
+      const node = above === undefined
+        ? tree.roots[root.index]
+        : tree.node(tree.child(above.node?.id ?? 0, item.name));
+      const path = above === undefined || above.path === ""
+        ? item.name
+        : `${above.path}/${item.name}`;
+      const isFolder = (item.attr.mode & S_IFMT) === 0o040000;
+      if (isFolder) {
+        folders.set(item.node, { node, path: above === undefined ? "" : path, names: 0 });
+      }
+      if (above !== undefined && above.node === undefined) continue;
+      if (node === undefined || !isAsRecorded(node, item)) {
+        this.differing.push({ root: root.index, path: above === undefined ? "" : path });
+      }
+    }
+    for (const { node, path, names } of folders.values()) {
+      this.#missing(root, { node, path, names });
+    }
+  }
+
+  /** A name of the tree that is not there any more makes its folder differ. */
+  #missing(root: WatchRoot, folder: { node: Node | undefined; path: string; names: number }): void {
+    const { watch, tree } = this.#options;
+    let expected = 0;
+    for (const [name, id] of folder.node?.children ?? []) {
+      const path = folder.path === "" ? name : `${folder.path}/${name}`;
+      if (!watch.excluded(path, tree.node(id)?.isDir ?? false, root.index)) expected++;
+    }
+    if (expected > folder.names) this.differing.push({ root: root.index, path: folder.path });
+  }
+}
+
+/** Sends healing events through the tree into the journal. */
+class HealTarget implements EventTarget {
+  readonly #options: AuditOptions;
+  constructor(options: AuditOptions) {
+    this.#options = options;
+  }
+  put(event: TraceEvent): void {
+    const healed = { ...event, tNs: this.#options.endNs(), flags: event.flags | EventFlag.SETTLED };
+    this.#options.tree.apply(healed);
+    this.#options.sink.event(healed);
+  }
+}
+
+/**
+ * Compares, heals and reports.
+ * @throws {DiffKeeperError} `io`, `disk_full` from the trace.
+ */
+export function audit(options: AuditOptions): AuditVerdict {
+  options.catchUp();
+  const first = new Comparison(options).run();
+  let { differing } = first;
+  if (differing.length > 0) {
+    // others may have changed something since the command ended: what the kernel says of it comes first
+    options.catchUp();
+    differing = new Comparison(options).run().differing;
+  }
+  const paths = new Map(differing.map((where) => [`${where.root}:${where.path}`, where]));
+  for (const id of options.mapped) {
+    const path = options.tree.path(id);
+    const root = path === undefined ? 0 : options.tree.rootOf(id);
+    if (path !== undefined) paths.set(`${root}:${path}`, { root, path });
+  }
+  const { watch, tree, sink } = options;
+  heal({ watch, tree, content: sink, target: new HealTarget(options) }, [...paths.values()]);
+  return {
+    entries: first.entries,
+    differences: differing.length,
+    paths: differing.slice(0, PATHS_SHOWN_MAX).map(({ path }) => path),
+  };
+}
