@@ -117,7 +117,29 @@ export function attribute(ctx: Context, unit: CallUnit, force: boolean): Outcome
       return unresolved(ctx);
   }
   syncMode(ctx, node, state);
+  if (ctx.recent.isAttributeClash(node.id, ctx.head)) settle(ctx, node);
   return "done";
+}
+
+/** Two tasks changed attributes at once: what the inode has now is the truth, if it can be had. */
+function settle(ctx: Context, node: Node): void {
+  const seen = live(ctx, node);
+  const abs = ctx.places.abs(node.id);
+  if (!seen || abs === undefined) return;
+  const flags = EventFlag.SETTLED | EventFlag.CONCURRENT;
+  const attr = after(node, seen);
+  if (attr.uid !== node.uid || attr.gid !== node.gid || attr.mode !== node.mode) {
+    ctx.emit(Op.CHOWN, node.id, { attr, flags });
+  }
+  const xattrs = ctx.options.assist?.xattrs?.(abs);
+  if (!xattrs) return;
+  for (const [xattrName, xattrValue] of xattrs) {
+    const known = node.xattrs?.get(xattrName);
+    if (known && known.length === xattrValue.length && known.every((b, i) => b === xattrValue[i])) {
+      continue;
+    }
+    ctx.emit(Op.XATTR, node.id, { xattrName, xattrValue, flags });
+  }
 }
 
 /** TRUNCATE; where another task's write overlapped it, the file itself says what came last. */

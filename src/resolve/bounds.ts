@@ -25,7 +25,7 @@ export const PATH_STEPS_MAX = 81_920;
 /** Bytes read back from a file at once. */
 export const READ_BACK_BYTES = 1 << 20;
 
-/** Remembered (process, inode) pairs of MMAP and NOTE; then they may be noted once more. */
+/** Remembered pairs of MMAP and NOTE, and last attribute calls; then all are forgotten. */
 export const SEEN_MAX = 65_536;
 
 assert(REORDER_RECORDS_MAX <= RACE_RECORDS_MAX, "one queue holds both kinds of waiting records");

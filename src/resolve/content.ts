@@ -161,9 +161,13 @@ function bringInEntry(
   return node;
 }
 
-/** Content and extended attributes of a node that is new to the tree, not to the file system. */
-function fill(ctx: Context, node: Node, from: { size: number; abs: string | undefined }): void {
-  if (node.isFile && from.size > 0) resync(ctx, node, from.size);
+/** Content and extended attributes of a node that was not watched until now. */
+export function fill(
+  ctx: Context,
+  node: Node,
+  from: { size: number; abs: string | undefined },
+): void {
+  if (node.isFile && (from.size > 0 || node.size > 0)) resync(ctx, node, from.size);
   const xattrs = from.abs === undefined ? undefined : ctx.options.assist?.xattrs?.(from.abs);
   if (!xattrs) return;
   for (const [xattrName, xattrValue] of xattrs) {

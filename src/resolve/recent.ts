@@ -3,6 +3,8 @@
  * lock order. Tells whether two writes on one inode overlapped in time and in place.
  */
 
+import { SEEN_MAX } from "./bounds.ts";
+
 /** A write as it is compared. */
 export interface WriteSpan {
   t: number;
@@ -21,6 +23,7 @@ export class Recent {
   #tid = new Uint32Array(4096);
   #cutT = new Float64Array(4096);
   #cutTid = new Uint32Array(4096);
+  readonly #attributes = new Map<number, { t: number; tid: number }>();
 
   #grow(node: number): void {
     const length = Math.max(node + 1, this.#seq.length * 2);
@@ -61,12 +64,21 @@ export class Recent {
     this.#end[node] = span.offset + span.length;
   }
 
-  /** The size was set. Returns true when another task's write overlapped it: order unknown. */
+  /** The size was set. Returns true when another task's write or cut overlapped it. */
   cut(node: number, by: { t: number; enter: number; tid: number }): boolean {
     if (node >= this.#seq.length) this.#grow(node);
+    const isSecond = (this.#cutT[node] as number) > by.enter && this.#cutTid[node] !== by.tid;
     this.#cutT[node] = by.t;
     this.#cutTid[node] = by.tid;
-    return (this.#t[node] as number) > by.enter && this.#tid[node] !== by.tid;
+    return isSecond || ((this.#t[node] as number) > by.enter && this.#tid[node] !== by.tid);
+  }
+
+  /** Notes an attribute call; true when another task's attribute call on the node overlapped it. */
+  isAttributeClash(node: number, by: { t: number; enter: number; tid: number }): boolean {
+    const before = this.#attributes.get(node);
+    if (this.#attributes.size >= SEEN_MAX) this.#attributes.clear();
+    this.#attributes.set(node, { t: by.t, tid: by.tid });
+    return before !== undefined && before.t > by.enter && before.tid !== by.tid;
   }
 
   /** Did another task set the size while this write was running? */

@@ -6,7 +6,7 @@
 import type { CallRecord, KernelInode } from "../format/kernel_decode.ts";
 import { RENAME_EXCHANGE, RENAME_WHITEOUT } from "../format/kernel_syscall.ts";
 import { EventFlag, Op } from "../format/trace_event.ts";
-import { bringIn } from "./content.ts";
+import { bringIn, fill } from "./content.ts";
 import { attrOf, type Context, mtimeOf, sameInode } from "./context.ts";
 import { removeName, unresolved } from "./names.ts";
 import { type Node, S_IFCHR, S_IFMT } from "./node.ts";
@@ -237,11 +237,11 @@ function leaves(
     if (!force) return "wait";
     if (!node) return unresolved(ctx);
   }
-  if (call.touched.length === 0 && node.nlink > 1) {
+  if (call.touched.length === 0) {
     // Nothing says whether the other name is one of the same file, which a rename leaves alone.
     const abs = ctx.places.absOf(entry.dir.id, entry.name);
     const seen = abs === undefined ? undefined : ctx.options.assist?.lstat?.(abs);
-    if (seen && sameInode(seen, node)) return "done";
+    if (seen && seen.nlink > 1 && sameInode(seen, node)) return "done";
   }
   const times = dirTimes(ctx, call, [entry]);
   ctx.emit(Op.RENAME, node.id, { parent: entry.dir.id, name: entry.name, toParent: 0, ...times });
@@ -311,7 +311,13 @@ function takeIn(ctx: Context, unit: CallUnit, entry: Entry, left?: Node): Outcom
   }
   const known = ctx.tree.lookup(state.dev, state.ino, state.gen);
   if (known && known === victim) return "done"; // two names of one file both stay
-  if (known && !known.isDir) ctx.emit(Op.RENAME, known.id, fields);
-  else bringIn(ctx, state, { op: Op.RENAME, abs, ...fields });
+  if (!known || known.isDir) {
+    bringIn(ctx, state, { op: Op.RENAME, abs, ...fields });
+    return "done";
+  }
+  // It had only names outside for a while: it may have changed unseen.
+  const wasGone = known.parent === 0;
+  ctx.emit(Op.RENAME, known.id, wasGone ? { ...fields, attr: attrOf(state) } : fields);
+  if (wasGone) fill(ctx, known, { size: state.size, abs });
   return "done";
 }

