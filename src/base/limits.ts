@@ -82,8 +82,8 @@ assert(
 /** Watched filesystems that the BPF programs compare with: DEVS_MAX of bpf/state.h. More is `limit_exceeded`. */
 export const DEVS_WATCHED_MAX = 16;
 
-/** Size of the ring buffer; a power of two. 64 MiB hold a second of 500,000 small writes. */
-export const RING_BYTES = 1 << 26;
+/** Size of the ring buffer; a power of two. 32 MiB hold 180,000 small writes: a third of a second at full speed. */
+export const RING_BYTES = 1 << 25;
 
 /** Smallest and largest ring that can be asked for (tests fill small ones; 2^31 is the kernel's limit, 2^30 ours). */
 export const RING_BYTES_MIN = 1 << 18;

@@ -63,7 +63,7 @@ export function register(program: Command): void {
     .option("--user <user>", "run the command as this user (default with sudo: you)")
     .option("--overwrite", "replace a trace that is in the state-dir", false)
     .option("--baseline-max <size>", "refuse to start when the folders hold more (default 8G)")
-    .option("--ring-size <size>", "kernel buffer, a power of two from 256K to 1G (default 64M)")
+    .option("--ring-size <size>", "kernel buffer, a power of two from 256K to 1G (default 32M)")
     .option("--no-audit", "do not compare the folders with the trace at the end")
     .option("--quiet", "print nothing but errors", false)
     .option("--json", "print the summary as one JSON object, on stderr", false)
