@@ -4,7 +4,7 @@
  */
 import { assert } from "../base/assert.ts";
 
-/** Records held while an older number of the in-lock order is outstanding; then the order stands. */
+/** Records held while an older number of the in-lock order is outstanding; then they go on. */
 export const REORDER_RECORDS_MAX = 64;
 
 /** The same in record time, ns. */

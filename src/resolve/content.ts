@@ -25,8 +25,8 @@ function isZero(bytes: Uint8Array): boolean {
 }
 
 /**
- * Reads `[offset, offset + length)` of a file into extents; `at` and `end` (where the file ended, or
- * the range) count from `offset`.
+ * Reads `[offset, offset + length)` of a file into extents; `at` and `end` (where the file or the
+ * range ended) count from `offset`.
  */
 export function readBack(
   ctx: Context,

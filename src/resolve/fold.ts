@@ -25,7 +25,7 @@ function setTimes(tree: Tree, event: TraceEvent): void {
   for (const { node, mtime } of event.dirTimes) tree.need(node).setMtime(mtime);
 }
 
-/** CREATE, MKDIR, SYMLINK, MKNOD, BASELINE: a new node, with a name unless it is a root or TMPFILE. */
+/** CREATE, MKDIR, SYMLINK, MKNOD, BASELINE: a new node, with a name unless root or TMPFILE. */
 function create(tree: Tree, event: TraceEvent): void {
   const node = tree.addNode(event.node, needAttr(event));
   if (event.target !== undefined) node.target = event.target;

@@ -112,7 +112,7 @@ export class Places {
     return this.#options.excluded(path, isDir, this.#tree.rootOf(dir));
   }
 
-  /** The announced names of an inode as an absolute path, through its anchor; undefined: unknown. */
+  /** The announced names of an inode as an absolute path, by its anchor; undefined: unknown. */
   announcedPath(record: NodeRecord): string | undefined {
     let base: string | undefined = "/";
     if (record.anchorIno !== 0) {

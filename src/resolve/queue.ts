@@ -169,7 +169,7 @@ export class Queue {
   }
 
   /**
-   * The head makes an inode under a name that is taken, and a waiting call removes that inode again:
+   * The head makes an inode under a name that is taken, and a waiting call removes it again:
    * both happened before what has the name now. They are dropped; nothing of them is left.
    */
   #cancels(head: Unit): boolean {

@@ -1,6 +1,6 @@
 /**
- * rename, renameat, renameat2. Both names may lie in the watched folders, or one of them outside (or
- * left out): then the file leaves, or comes in with its content. As in names.ts, what contradicts
+ * rename, renameat, renameat2. Both names may lie in the watched folders, or one of them outside
+ * (or left out): then the file leaves, or comes in with its content. As in names.ts, what contradicts
  * the tree waits first and is forced last.
  */
 import type { CallRecord, KernelInode } from "../format/kernel_decode.ts";
@@ -14,6 +14,7 @@ import { lastName } from "./places.ts";
 import {
   dirTimes,
   type Entry,
+  hasUnknownFolder,
   isDirMode,
   locate,
   type Located,
@@ -59,6 +60,7 @@ function bothSides(ctx: Context, unit: CallUnit): [Located, Located] {
 function byTouched(ctx: Context, call: CallRecord): [Located, Located] | undefined {
   const gone = call.touched.filter((t) => t.nlink === 0);
   const folders = touchedFolders(ctx, call, []).filter((f) => !gone.some((g) => sameInode(g, f)));
+  if (hasUnknownFolder(ctx, call)) return undefined;
   const entryOf = (dir: Node, path: string): Entry => {
     const name = lastName(path);
     return { dir, name, node: ctx.tree.node(ctx.tree.child(dir.id, name)), base: undefined };
@@ -151,7 +153,10 @@ function within(
   const { from, to, force } = how;
   const moved = from.node;
   const victim = to.node;
-  if (moved && moved === victim) return "done"; // POSIX: two names of one file both stay
+  if (moved && moved === victim) {
+    // POSIX: two names of one file both stay. But then nothing is touched: else one name is gone.
+    return unit.call.touched.length > 0 && !force ? "wait" : "done";
+  }
   const isLoop = moved?.isDir === true && ctx.tree.isWithin(to.dir.id, moved.id);
   if (isLoop || !agrees(unit, from, to)) {
     if (!force) return "wait";
@@ -181,7 +186,7 @@ function move(ctx: Context, unit: CallUnit, how: { from: Entry; to: Entry; node:
   if ((call.arg[0] & RENAME_WHITEOUT) !== 0) whiteout(ctx, unit, from);
 }
 
-/** RENAME_WHITEOUT leaves a character device 0:0 under the old name (overlayfs reads it as "gone"). */
+/** RENAME_WHITEOUT leaves a character device 0:0 under the old name (overlayfs: "gone"). */
 function whiteout(ctx: Context, unit: CallUnit, from: Entry): void {
   const state = unit.call.touched.find((t) => (t.mode & S_IFMT) === S_IFCHR);
   const attr = state ? attrOf(state) : {

@@ -62,7 +62,7 @@ export class Resolver {
   }
 
   /**
-   * Takes the record at byte `at` (a multiple of 8) of the ring; `u32` views the same bytes as `u8`.
+   * Takes the record at byte `at` (a multiple of 8) of the ring; `u32` views the bytes of `u8`.
    * Nothing of the ring is kept.
    * @throws {DiffKeeperError} data_corrupt, when the record is malformed.
    */

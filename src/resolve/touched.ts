@@ -46,6 +46,13 @@ export function touchedFolders(ctx: Context, call: CallRecord, not: Node[]): Nod
   return found;
 }
 
+/** Did the call change a folder that the tree does not have (yet)? */
+export function hasUnknownFolder(ctx: Context, call: CallRecord): boolean {
+  return call.touched.some((t) =>
+    isDirMode(t.mode) && t.nlink > 0 && !ctx.tree.lookup(t.dev, t.ino, t.gen)
+  );
+}
+
 /** The name a call meant by its path `which`; a status when it is not a name in the tree. */
 export type Located = { entry: Entry; status: "found" } | {
   entry: undefined;
@@ -55,8 +62,8 @@ export type Located = { entry: Entry; status: "found" } | {
 
 /**
  * Finds the entry a path of the call means. The folder must be among the touched ones; if the path
- * leads elsewhere and exactly one touched folder is left, that one is meant. `isOnly`: the call names
- * entries of one folder only, so a touched folder of the tree is that folder even where the path
+ * leads elsewhere and exactly one touched folder is left, that one is meant. `isOnly`: the call
+ * names entries of one folder only, so a touched folder of the tree is that folder even where the path
  * seems to lead outside. `not`: folders that are entries themselves.
  */
 export function locate(
@@ -88,6 +95,7 @@ function folderOf(
 ): Node | undefined {
   const named = place.status === "found" ? ctx.tree.node(place.dir) : undefined;
   if (named && (touchOf(call, named) || !touchesAreWhole(call, named.dev))) return named;
+  if (!isOnly && hasUnknownFolder(ctx, call)) return named;
   const folders = touchedFolders(ctx, call, not);
   const only = folders.length === 1 ? folders[0] : undefined;
   const name = lastName(call.str[0]) || lastName(call.str[1]);

@@ -122,7 +122,7 @@ export class Tree {
     this.#roots.sort((a, b) => a.root - b.root);
   }
 
-  /** Gives a node a name. @throws {DiffKeeperError} data_corrupt: no folder, or the name is taken. */
+  /** Gives a node a name. @throws {DiffKeeperError} data_corrupt: no folder, or name taken. */
   link(node: Node, parent: number, name: string): void {
     const dir = this.need(parent);
     if (!dir.children) throw new DiffKeeperError("data_corrupt", "cannot link: no folder");

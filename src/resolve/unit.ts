@@ -1,6 +1,6 @@
 /**
  * A kernel record while the Resolver works on it: decoded, so that it can wait after its bytes in
- * the ring are gone. WRITE, CHUNK and OUTPUT become a unit only when the fast path cannot take them.
+ * the ring are gone. WRITE, CHUNK and OUTPUT become a unit only when the fast path leaves them.
  */
 import type { CallRecord, ExecRecord, MmapRecord, OpenRecord } from "../format/kernel_decode.ts";
 import type { Syscall } from "../format/kernel_syscall.ts";

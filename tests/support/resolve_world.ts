@@ -1,6 +1,6 @@
 /**
  * A small watched folder for tests of the Resolver: a tree with its baseline, a sink that keeps
- * events and folds them into a second tree, and a file system that answers the Resolver's questions.
+ * events and folds them into a second tree, and an Assist where a test wants one.
  */
 import type { KernelInode } from "../../src/format/kernel_decode.ts";
 import { Op, type TraceEvent } from "../../src/format/trace_event.ts";
