@@ -1,7 +1,7 @@
 /**
  * rename, renameat, renameat2. Both names may lie in the watched folders, or one of them outside
- * (or left out): then the file leaves, or comes in with its content. As in names.ts, what contradicts
- * the tree waits first and is forced last.
+ * (or left out): then the file leaves, or comes in with its content. As in names.ts, what
+ * contradicts the tree waits first and is forced last.
  */
 import type { CallRecord, KernelInode } from "../format/kernel_decode.ts";
 import { RENAME_EXCHANGE, RENAME_WHITEOUT } from "../format/kernel_syscall.ts";

@@ -63,8 +63,8 @@ export type Located = { entry: Entry; status: "found" } | {
 /**
  * Finds the entry a path of the call means. The folder must be among the touched ones; if the path
  * leads elsewhere and exactly one touched folder is left, that one is meant. `isOnly`: the call
- * names entries of one folder only, so a touched folder of the tree is that folder even where the path
- * seems to lead outside. `not`: folders that are entries themselves.
+ * names entries of one folder only, so a touched folder of the tree is that folder even where the
+ * path seems to lead outside. `not`: folders that are entries themselves.
  */
 export function locate(
   ctx: Context,
