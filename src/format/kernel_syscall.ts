@@ -5,7 +5,8 @@
  *
  * Strings: str[0] is the path, relative to base[0] (base.ino 0: absolute path). Calls with two
  * paths have the second in str[1], relative to base[1]. symlink: str[0] is the target text, str[1]
- * the link. xattr: str[1] the name, str[2] the value. By descriptor: str[0] empty, touched[0] the file.
+ * the link. xattr: str[1] the name, str[2] the value. By descriptor: str[0] empty, touched[0]
+ * the file.
  * Arguments that the table does not name hold whatever the register held. Only the low 32 bits of
  * modes, flags and ids count. Only calls that succeeded are sent.
  */

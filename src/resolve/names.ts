@@ -1,8 +1,8 @@
 /**
  * Calls that make and remove names: mkdir, mknod, symlink, bind, link, unlink, rmdir, and opens
  * that create. Each looks at the tree first; where it contradicts the call (the name is there
- * already, or is not there), the call waits for the record that explains it, and only when none comes the
- * kernel's facts are forced on the tree. Nothing is emitted before that decision.
+ * already, or is not there), the call waits for the record that explains it, and only when none comes
+ * the kernel's facts are forced on the tree. Nothing is emitted before that decision.
  */
 import type { CallRecord, KernelInode } from "../format/kernel_decode.ts";
 import {
