@@ -40,3 +40,8 @@ export function workloadProgram(): string {
 export function manifestProgram(): string {
   return compiled(join(import.meta.dir, "manifest.c"));
 }
+
+/** The program that writes and checks files whose every byte is known. */
+export function patternProgram(): string {
+  return compiled(join(import.meta.dir, "pattern.c"));
+}
