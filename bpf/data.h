@@ -5,6 +5,7 @@
 #include "walk.h"
 
 #define PIECES_MAX 1200                 /* iovecs (UIO_MAXIOV 1024) plus chunk cuts */
+#define DEV_NULL (1u << 20 | 3)        /* MKDEV(1, 3) */
 #define CAPTURE_BYTES_MAX (16u << 20)   /* larger calls are read back while the task is stopped */
 
 struct iovec {
@@ -15,6 +16,17 @@ static __always_inline bool is_output(struct inode *inode, u32 dev, u64 ino) {
   return ino && ino == GET(inode, inode, i_ino) && dev == dev_of(inode);
 }
 
+/* Which of the command's streams this is: 1, 2 or 0. Shells swap descriptors (echo >&2 writes to 1), so the inode decides, and
+ * the descriptor only where both streams are one inode. Of /dev/null everybody has one: there the descriptor must fit. */
+static __always_inline u32 stream_of(struct inode *inode, u32 fd) {
+  bool out = is_output(inode, dk_shared.out_dev[0], dk_shared.out_ino[0]);
+  bool err = is_output(inode, dk_shared.out_dev[1], dk_shared.out_ino[1]);
+  if (out && err) return fd;
+  u32 stream = out ? 1 : err ? 2 : 0;
+  if (GET(inode, inode, i_rdev) == DEV_NULL && stream != fd) return 0;
+  return stream;
+}
+
 /* sys_enter of a data call on descriptor fd. */
 static __always_inline void data_enter(struct task_state *st, struct task_struct *task, u32 fd) {
   st->file = 0;
@@ -23,8 +35,7 @@ static __always_inline void data_enter(struct task_state *st, struct task_struct
   struct inode *inode = GET(file, file, f_inode);
   if (!inode) return;
   st->output = 0;
-  if (st->in_tree && fd == 1) st->output = is_output(inode, dk_shared.out_dev[0], dk_shared.out_ino[0]) ? 1 : 0;
-  if (st->in_tree && fd == 2) st->output = is_output(inode, dk_shared.out_dev[1], dk_shared.out_ino[1]) ? 2 : 0;
+  if (st->in_tree && (fd == 1 || fd == 2)) st->output = stream_of(inode, fd);
   s32 root = VERDICT_OUTSIDE;
   if (mode_is(GET(inode, inode, i_mode), S_IFREG)) root = verdict_of_file(file, inode);
   if (root >= 0) st->output = 0;
@@ -184,6 +195,7 @@ static __always_inline void data_exit(struct task_state *st, struct pt_regs *reg
   write_fixed(&w, st, ret, offset);
   w.h.nr = nr;
   w.h.fd = class == C_SPLICE || class == C_COPYRANGE ? DK_ARG2(regs) : DK_ARG0(regs);
+  if (st->output) w.h.fd = st->output;
   if (class >= C_SENDFILE) {
     if (st->output) return;
     send_readback(&w, st, false);

@@ -40,7 +40,7 @@ struct dk_header {               /* 64 bytes */
   unsigned long long enter_ns;   /* CLOCK_BOOTTIME at sys_enter, 0 if unknown */
   unsigned int pid, tid;         /* tgid and tid in the initial pid namespace */
   unsigned int nr;               /* x86-64/arm64 syscall number */
-  unsigned int fd;               /* descriptor argument, ~0 if none */
+  unsigned int fd;               /* descriptor argument, ~0 if none; OUTPUT: 1 stdout, 2 stderr */
   long long ret;                 /* result of the call */
   char comm[16];
 };

@@ -216,6 +216,15 @@ const library = dlopen("libc.so.6", {
     ],
     returns: "i32", // int
   },
+  /** fcntl(2) with an integer argument. */
+  fcntl: {
+    args: [
+      "i32", // int fd
+      "i32", // int op
+      "i32", // int arg
+    ],
+    returns: "i32", // int
+  },
   sigprocmask: {
     args: [
       "i32", // int how

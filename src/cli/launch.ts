@@ -6,8 +6,8 @@ import { reportError } from "./output.ts";
 
 /** Adds the commands to the program, hidden from help. */
 export function register(program: Command): void {
-  program.command("__launch", { hidden: true }).action(() => {
-    const failure = launch();
+  program.command("__launch", { hidden: true }).argument("<fd>").action((fd: string) => {
+    const failure = launch(Number(fd));
     if (failure === undefined) process.exit(125);
     reportError(failure.error, { json: false });
     process.exit(failure.exitCode);

@@ -5,13 +5,10 @@
  * found, 126 found but not executable.
  */
 import { ptr } from "bun:ffi";
-import { readFileSync, readSync } from "node:fs";
+import { closeSync, readFileSync, readSync } from "node:fs";
 import { cString, Errno, errno, errnoText, libc, pinned } from "../../ffi/libc.ts";
 import { DiffKeeperError } from "../base/error.ts";
 import { LAUNCH_SPEC_BYTES_MAX } from "../base/limits.ts";
-
-/** Descriptor of the pipe that carries the spec and then one byte: go. */
-export const LAUNCH_FD = 3;
 
 /** What the recorder tells the launcher; bytes are binary strings. */
 export interface LaunchSpec {
@@ -21,6 +18,10 @@ export interface LaunchSpec {
   user?: { uid: number; gid: number; groups: number[] };
   /** Signals that were ignored when the recorder started, as in SigIgn of /proc/PID/status; they stay ignored. */
   ignoredSignals: number[];
+  /** Signals that were blocked then, as in SigBlk; they stay blocked. */
+  blockedSignals: number[];
+  /** Descriptors above stderr that the command gets. */
+  fds: readonly number[];
   /** Soft limit of open files before the runtime raised it. */
   openFilesMax?: number;
 }
@@ -28,6 +29,7 @@ export interface LaunchSpec {
 const SIGNALS = 31;
 const SIG_IGN = 1;
 const SIG_SETMASK = 2;
+const F_SETFD = 2;
 const RLIMIT_NOFILE = 7;
 const ENOEXEC = 8;
 const POINTER_BYTES = 8;
@@ -61,7 +63,11 @@ function pointerArray(texts: readonly string[]): { table: Uint8Array; keep: Uint
 }
 
 function restoreProcess(spec: LaunchSpec): void {
+  for (const fd of spec.fds) libc.fcntl(fd, F_SETFD, 0);
   const mask = pinned(128);
+  let blocked = 0;
+  for (const signal of spec.blockedSignals) blocked |= 1 << (signal - 1);
+  new DataView(mask.bytes.buffer).setInt32(0, blocked, true);
   libc.sigprocmask(SIG_SETMASK, mask.address, null);
   for (let signal = 1; signal <= SIGNALS; signal++) {
     libc.signal(signal, (spec.ignoredSignals.includes(signal) ? SIG_IGN : 0) as never);
@@ -120,13 +126,17 @@ export interface LaunchFailure {
   exitCode: 126 | 127;
 }
 
-/** Reads the spec, waits for the go, becomes the command. Returns only when that failed; undefined: nothing was to be started. */
-export function launch(): LaunchFailure | undefined {
-  const { text, go } = readSpec(LAUNCH_FD);
+/**
+ * Reads the spec, waits for the go, becomes the command. Returns only when that failed; undefined: nothing was to be started.
+ * @param fd the pipe that carries the spec and then one byte: go.
+ */
+export function launch(fd: number): LaunchFailure | undefined {
+  const { text, go } = readSpec(fd);
   const spec = JSON.parse(text) as LaunchSpec;
   const name = Buffer.from(spec.argv[0] ?? "", "latin1").toString("utf8");
   // end of file instead of the go: the recorder gave up before the command began
-  if (!go && readSync(LAUNCH_FD, new Uint8Array(1)) === 0) return undefined;
+  if (!go && readSync(fd, new Uint8Array(1)) === 0) return undefined;
+  closeSync(fd);
   restoreProcess(spec);
   if (spec.user !== undefined) become(spec.user);
   const code = exec(spec);

@@ -6,6 +6,7 @@ import { closeSync, readFileSync, writeSync } from "node:fs";
 import { constants } from "node:os";
 import { errno, errnoText, libc, pinned } from "../../ffi/libc.ts";
 import { DiffKeeperError } from "../base/error.ts";
+import { blockedSignals, freeFd, ignoredSignals, inheritedFds } from "./inherited.ts";
 import { commandEnvironment, type CommandUser } from "./invoker.ts";
 import type { LaunchSpec } from "./launcher.ts";
 import type { FromWorker, OpenRequest, RecordingSummary, ToWorker } from "./messages.ts";
@@ -37,7 +38,6 @@ export interface SessionResult {
 }
 
 const O_CLOEXEC = 0o2000000;
-const SIGPIPE = 13;
 
 class WorkerLink {
   readonly #worker: Worker;
@@ -96,13 +96,6 @@ function makePipe(): { readFd: number; writeFd: number } {
   return { readFd: view.getInt32(0, true), writeFd: view.getInt32(4, true) };
 }
 
-function ignoredSignals(): number[] {
-  const mask = /^SigIgn:\s*([0-9a-f]+)/m.exec(readFileSync("/proc/self/status", "latin1"))?.[1];
-  const bits = BigInt(`0x${mask ?? "0"}`);
-  const all = Array.from({ length: 31 }, (_, i) => i + 1);
-  return all.filter((n) => n !== SIGPIPE && (bits >> BigInt(n - 1) & 1n) === 1n);
-}
-
 /** The soft limit of open files that the shell gave us; the runtime raised ours. */
 function openFilesMax(): number | undefined {
   try {
@@ -123,8 +116,23 @@ function launchSpec(options: SessionOptions): LaunchSpec {
     env,
     ...(user === undefined ? {} : { user: { uid: user.uid, gid: user.gid, groups: user.groups } }),
     ignoredSignals: ignoredSignals(),
+    blockedSignals: blockedSignals(),
+    fds: inheritedFds,
     ...(filesMax === undefined ? {} : { openFilesMax: filesMax }),
   };
+}
+
+/** Starts the launcher with the descriptors the command gets, and the pipe on the first free one. */
+function spawnLauncher(self: readonly string[], fds: readonly number[], pipeFd: number) {
+  const launchFd = freeFd(fds);
+  const stdio: ("inherit" | "ignore" | number)[] = ["inherit", "inherit", "inherit"];
+  const end = Math.max(launchFd, ...fds) + 1;
+  for (let fd = stdio.length; fd < end; fd++) {
+    stdio.push(fd === launchFd ? pipeFd : fds.includes(fd) ? fd : "ignore");
+  }
+  return Bun.spawn([...self, "__launch", String(launchFd)], {
+    stdio: stdio as ["inherit", "inherit", "inherit"],
+  });
 }
 
 function exitCodeOfChild(child: Bun.Subprocess): number {
@@ -141,9 +149,11 @@ export async function runSession(
   options: SessionOptions,
   reporter: Reporter,
 ): Promise<SessionResult> {
+  // first: what was open before we opened anything
+  const spec = launchSpec(options);
   const link = new WorkerLink(workerUrl(), (text) => reporter.progress(text));
   try {
-    return await runWith(link, options, reporter);
+    return await runWith(link, { ...options, spec }, reporter);
   } finally {
     link.release();
   }
@@ -151,16 +161,14 @@ export async function runSession(
 
 async function runWith(
   link: WorkerLink,
-  options: SessionOptions,
+  options: SessionOptions & { spec: LaunchSpec },
   reporter: Reporter,
 ): Promise<SessionResult> {
-  const spec = launchSpec(options);
+  const { spec } = options;
   const envNames = spec.env.map((entry) => entry.slice(0, entry.indexOf("=")));
   link.say({ kind: "open", envNames, ...options.open });
   const pipe = makePipe();
-  const child = Bun.spawn([...options.self, "__launch"], {
-    stdio: ["inherit", "inherit", "inherit", pipe.readFd],
-  });
+  const child = spawnLauncher(options.self, spec.fds, pipe.readFd);
   closeSync(pipe.readFd);
   let guard: Bun.Subprocess | undefined;
   const signals = forwardSignals(child.pid);
