@@ -104,11 +104,30 @@ export function info(stateDir: string): Record<string, unknown> {
   return JSON.parse(ran.stdout) as Record<string, unknown>;
 }
 
-/** A folder that is gone when the program ends. */
+const folders: string[] = [];
+
+/** A folder that is gone when the program ends; a test calls `removeScratch` in `afterAll`. */
 export function scratch(name: string): string {
   const folder = mkdtempSync(join(tmpdir(), `diffkeeper-${name}-`));
-  process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+  if (folders.length === 0) process.on("exit", removeScratch);
+  folders.push(folder);
   return folder;
+}
+
+export function removeScratch(): void {
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
+}
+
+/**
+ * Runs a program on a terminal of its own (Python's pty) and types `keys` into it, each after its delay in seconds.
+ * `stdout` is what the terminal showed.
+ */
+export function onTerminal(
+  argv: readonly string[],
+  options: RunOptions & { keys?: [number, string][] } = {},
+): Ran {
+  const request = JSON.stringify({ argv, keys: options.keys ?? [] });
+  return run(["python3", join(import.meta.dir, "_terminal.py"), request], options);
 }
 
 /** Results of a proof, printed as they come. */
