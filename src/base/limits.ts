@@ -95,6 +95,9 @@ export const LAUNCH_SPEC_BYTES_MAX = 1 << 24;
 /** Age at which events are committed: half of the 200 ms that a killed recorder may lose. */
 export const FLUSH_INTERVAL_MS = 100;
 
+/** Shortest time between two syncs of the log; one happens only when the ring is empty, because it makes the disk busy. */
+export const SYNC_INTERVAL_MS = 1_000;
+
 /** Bytes of a data row `d:`: large payload is gathered up to here. */
 export const JOURNAL_DATA_BYTES_MAX = 1 << 20;
 

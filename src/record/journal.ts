@@ -12,6 +12,7 @@ import {
   JOURNAL_DATA_BYTES_MAX,
   JOURNAL_TRANSACTION_BYTES_MAX,
   PAYLOAD_INLINE_BYTES_MAX,
+  SYNC_INTERVAL_MS,
 } from "../base/limits.ts";
 import { EventBatchEncoder, WriteHead } from "../format/event_encoder.ts";
 import { EventFlag, type Extent, Op, type TraceEvent } from "../format/trace_event.ts";
@@ -47,6 +48,8 @@ export class Journal implements EventSink {
   #inTransaction = false;
   #transactionBytes = 0;
   #oldestAtMs = 0;
+  #unsynced = false;
+  #syncedAtMs = 0;
   #processes = new Map<string, ProcessInfo>();
   /** Nodes that were mapped shared and writable. */
   readonly mapped = new Set<number>();
@@ -139,11 +142,25 @@ export class Journal implements EventSink {
       this.#putData();
       for (const info of this.#processes.values()) this.#putProcess(info);
       this.#processes.clear();
-      if (this.#inTransaction) this.#writer.commit();
+      if (this.#inTransaction) {
+        this.#writer.commit();
+        this.#unsynced = true;
+      }
       this.#inTransaction = false;
       this.#transactionBytes = 0;
       this.#oldestAtMs = 0;
     });
+  }
+
+  /** When nothing happens: makes what was committed survive a power cut too, at most every SYNC_INTERVAL_MS. */
+  syncDue(): void {
+    const now = performance.now();
+    if (!this.#unsynced || this.failed !== undefined || now - this.#syncedAtMs < SYNC_INTERVAL_MS) {
+      return;
+    }
+    this.#guard(() => this.#writer.syncNow());
+    this.#unsynced = false;
+    this.#syncedAtMs = now;
   }
 
   /** The last flush, with the versions. */

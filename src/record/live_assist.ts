@@ -18,6 +18,7 @@ import { IMPORT_ENTRIES_MAX } from "../base/limits.ts";
 import type { KernelInode } from "../format/kernel_decode.ts";
 import type { Assist, ReadTarget, TreeEntry } from "../resolve/sink.ts";
 import { AT_FDCWD, FileType, InodeStat } from "./inode_stat.ts";
+import { XattrReader } from "./xattrs.ts";
 
 const O_PATH_FREE = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW | 0o2000000;
 /** FILEID_INO32_GEN (linux/exportfs.h): ext2/3/4, and xfs for small inode numbers. */
@@ -35,6 +36,7 @@ export interface HandleMount {
 export class LiveAssist implements Assist {
   readonly #mounts: readonly HandleMount[];
   readonly #stat = new InodeStat();
+  readonly #xattrs = new XattrReader();
   readonly #handle = pinned(HANDLE_BYTES);
   /** The file read last, kept open for the next piece. */
   #open: { dev: number; ino: number; fd: number } | undefined;
@@ -72,6 +74,13 @@ export class LiveAssist implements Assist {
     } catch {
       return undefined;
     }
+  }
+
+  xattrs(path: string): Map<string, Uint8Array> | undefined {
+    const found = this.#xattrs.readPath(path);
+    return typeof found === "number"
+      ? undefined
+      : new Map(found.map(({ name, value }) => [name, value]));
   }
 
   /** Folders first; a folder that cannot be read is there without content. */

@@ -250,6 +250,7 @@ export class Recording {
     try {
       while (this.#state === "running") {
         const bytes = this.#turn();
+        if (bytes === 0) this.#journal.syncDue();
         // a turn of the event loop for messages; a pause when there was nothing
         await Bun.sleep(bytes > 0 ? 0 : DRAIN_PAUSE_MS);
       }

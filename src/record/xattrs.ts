@@ -33,7 +33,12 @@ export class XattrReader {
 
   /** Attributes of `name` in an open folder, itself if it is a symlink. Returns an error number on failure. */
   readAt(folder: number, name: string): readonly Xattr[] | number {
-    const path = cString(`/proc/self/fd/${folder}/${name}`);
+    return this.readPath(`/proc/self/fd/${folder}/${name}`);
+  }
+
+  /** Attributes of what a path names, itself if it is a symlink. Returns an error number on failure. */
+  readPath(binary: string): readonly Xattr[] | number {
+    const path = cString(binary);
     const filled = Number(libc.llistxattr(path, this.#list.address, XATTR_BYTES_MAX));
     if (filled < 0) return failure(errno());
     if (filled === 0) return NONE;
