@@ -24,7 +24,7 @@ for word; do printf '%s' "$word" | od -An -tx1; done
 /** The shell condition under which the probe runs; "$@" is the probe, natively or recorded. */
 const CONDITIONS: readonly (readonly [string, string])[] = [
   ["plain", `"$@"`],
-  ["ignored signals", `trap '' HUP USR1 TERM; "$@"`],
+  ["ignored signals", `trap '' HUP USR1; "$@"`],
   [
     "blocked signals",
     `python3 -c 'import os, signal, sys
