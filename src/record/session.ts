@@ -177,13 +177,14 @@ async function runWith(
     const { notes } = await link.next("ready");
     link.say({ kind: "arm", pid: child.pid });
     const { cgroup } = await link.next("armed");
+    reporter.starting(notes);
+    writeSync(pipe.writeFd, "g");
+    // after the go: the command need not wait for it
     if (cgroup !== undefined) {
       guard = Bun.spawn([...options.self, "__guard", cgroup], {
         stdio: ["pipe", "ignore", "ignore"],
       });
     }
-    reporter.starting(notes);
-    writeSync(pipe.writeFd, "g");
   } catch (thrown) {
     closeSync(pipe.writeFd);
     await child.exited;
