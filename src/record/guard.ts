@@ -4,21 +4,31 @@
  */
 import { readFileSync, readSync, rmdirSync, writeFileSync } from "node:fs";
 
-/** Waits for the recorder's end, then frees what is in the cgroup `folder`. */
+const REMOVE_TRIES_MAX = 40;
+const REMOVE_PAUSE_MS = 50;
+
+function attempt(action: () => void): boolean {
+  try {
+    action();
+    return true;
+  } catch {
+    // it has ended meanwhile, or is ending: nothing is left to free
+    return false;
+  }
+}
+
+/** Waits for the recorder's end, then frees what is in the cgroup `folder` and removes it. */
 export function guard(folder: string): void {
   const byte = new Uint8Array(1);
   while (readSync(0, byte) > 0);
-  writeFileSync(`${folder}/cgroup.freeze`, "0");
-  const pids = readFileSync(`${folder}/cgroup.procs`, "latin1").trim().split("\n").filter((pid) =>
-    pid !== ""
-  );
-  for (const pid of pids) {
-    try {
-      process.kill(Number(pid), "SIGCONT");
-      writeFileSync(`${folder}/../cgroup.procs`, pid);
-    } catch {
-      // it has ended meanwhile
+  attempt(() => writeFileSync(`${folder}/cgroup.freeze`, "0"));
+  for (let i = 0; i < REMOVE_TRIES_MAX; i++) {
+    for (const pid of readFileSync(`${folder}/cgroup.procs`, "latin1").split("\n")) {
+      if (pid === "") continue;
+      attempt(() => process.kill(Number(pid), "SIGCONT"));
+      attempt(() => writeFileSync(`${folder}/../cgroup.procs`, pid));
     }
+    if (attempt(() => rmdirSync(folder))) return;
+    Bun.sleepSync(REMOVE_PAUSE_MS);
   }
-  rmdirSync(folder);
 }
