@@ -19,7 +19,7 @@ import { resync, resyncLive } from "./content.ts";
 import { type Context, mtimeOf } from "./context.ts";
 import { unresolved } from "./names.ts";
 import { type Node, S_IFMT } from "./node.ts";
-import { isDirMode, live, touchesAreWhole, touchOf } from "./touched.ts";
+import { isDirMode, live, meant, touchesAreWhole, touchOf } from "./touched.ts";
 import type { CallUnit, OpenUnit, Outcome } from "./unit.ts";
 
 /** The inode a call is about: its node, or what to do without one. */
@@ -38,10 +38,9 @@ function targetOf(ctx: Context, unit: CallUnit): Target {
   if (named && (touchOf(call, named) || !touchesAreWhole(call, named.dev))) {
     return { node: named, state: touchOf(call, named) ?? live(ctx, named) };
   }
-  for (const t of call.touched) {
-    const node = ctx.tree.lookup(t.dev, t.ino, t.gen);
-    if (node) return { node, state: t };
-  }
+  const state = meant(call, (t) => ctx.tree.lookup(t.dev, t.ino, t.gen) !== undefined);
+  const node = state && ctx.tree.lookup(state.dev, state.ino, state.gen);
+  if (node) return { node, state };
   if (place.status === "outside") return byLivePath(ctx, unit, place.abs);
   const isLeftOut = place.status === "found" && place.dir !== 0 &&
     ctx.places.excluded(place.dir, place.name, false);

@@ -17,7 +17,15 @@ import { EventFlag, Op } from "../format/trace_event.ts";
 import { bringIn, makeOp } from "./content.ts";
 import { attrOf, type Context, mtimeOf, sameInode } from "./context.ts";
 import { MTIME_UNKNOWN, type Node, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK } from "./node.ts";
-import { dirTimes, type Entry, isDirMode, locate, touchesAreWhole, touchOf } from "./touched.ts";
+import {
+  dirTimes,
+  type Entry,
+  isDirMode,
+  locate,
+  meant,
+  touchesAreWhole,
+  touchOf,
+} from "./touched.ts";
 import type { CallUnit, OpenUnit, Outcome } from "./unit.ts";
 
 /** Counts what had to be forced or could not be placed. */
@@ -173,7 +181,7 @@ function victims(ctx: Context, call: CallRecord): Node[] {
 function linkSource(ctx: Context, unit: CallUnit): { node?: Node; state?: KernelInode } {
   const { call } = unit;
   const flags = unit.syscall.atFlags >= 0 ? call.arg[0] % 4294967296 : 0;
-  const state = call.touched.find((t) => !isDirMode(t.mode)) ??
+  const state = meant(call, (t) => !isDirMode(t.mode)) ??
     ((flags & AT_EMPTY_PATH) !== 0 && call.str[0] === "" ? call.base[0] : undefined);
   if (state) return { node: ctx.tree.lookup(state.dev, state.ino, state.gen), state };
   const follow = (flags & AT_SYMLINK_FOLLOW) !== 0;

@@ -16,8 +16,10 @@ import {
   type Entry,
   hasUnknownFolder,
   isDirMode,
+  isSymlinkMode,
   locate,
   type Located,
+  meant,
   touchedFolders,
   touchesAreWhole,
   touchOf,
@@ -105,6 +107,7 @@ function agrees(unit: CallUnit, from: Entry, to: Entry): boolean {
   function hasStranger(): boolean {
     return call.touched.some((t) => {
       if ((t.mode & S_IFMT) === S_IFCHR && (call.arg[0] & RENAME_WHITEOUT) !== 0) return false;
+      if (isSymlinkMode(t.mode)) return false; // followed on the way: see meant
       return ![moved, victim, from.dir, to.dir].some((n) => n !== undefined && sameInode(t, n));
     });
   }
@@ -136,7 +139,7 @@ function movedInode(
   unit: CallUnit,
   not: (Node | undefined)[],
 ): { isDir: boolean; state: KernelInode } | undefined {
-  const state = unit.call.touched.find((t) => {
+  const state = meant(unit.call, (t) => {
     const node = ctx.tree.lookup(t.dev, t.ino, t.gen);
     if (t.nlink === 0 || (node && not.includes(node))) return false;
     return !node || !node.isDir || not.length > 0;
@@ -296,7 +299,7 @@ function stateIn(ctx: Context, unit: CallUnit, not: Node[], abs: string | undefi
   const left = call.touched.filter((t) =>
     t.nlink > 0 && !call.base.some((b) => isSame(t, b)) && !not.some((n) => sameInode(t, n))
   );
-  const file = left.find((t) => !isDirMode(t.mode));
+  const file = meant(call, (t) => left.includes(t) && !isDirMode(t.mode));
   if (file) return file;
   const match = seen && left.find((t) => isSame(t, seen));
   return match ?? (left.length === 1 ? left[0] : seen);

@@ -7,7 +7,7 @@ import type { CallRecord, KernelInode } from "../format/kernel_decode.ts";
 import { DK_TOUCH_MAX } from "../format/kernel_record.ts";
 import { EventFlag, type Mtime } from "../format/trace_event.ts";
 import { type Context, mtimeOf, sameInode } from "./context.ts";
-import { type Node, S_IFDIR, S_IFMT } from "./node.ts";
+import { type Node, S_IFDIR, S_IFLNK, S_IFMT } from "./node.ts";
 import { lastName, type Place } from "./places.ts";
 
 /** A name in a folder of the tree, as a call meant it. */
@@ -24,9 +24,25 @@ export function isDirMode(mode: number): boolean {
   return (mode & S_IFMT) === S_IFDIR;
 }
 
+export function isSymlinkMode(mode: number): boolean {
+  return (mode & S_IFMT) === S_IFLNK;
+}
+
 /** The touched inode that is this node. */
 export function touchOf(call: CallRecord, node: Node): KernelInode | undefined {
   return call.touched.find((t) => sameInode(t, node));
+}
+
+/**
+ * The touched inode that a call is about, among those that `fits` allows. Following a symlink may renew
+ * its atime, which touches it too: first the links on the way, then what the call changes. So a
+ * symlink is meant only where nothing else is, and then the last one.
+ */
+export function meant(
+  call: CallRecord,
+  fits: (touched: KernelInode) => boolean,
+): KernelInode | undefined {
+  return call.touched.find((t) => !isSymlinkMode(t.mode) && fits(t)) ?? call.touched.findLast(fits);
 }
 
 /** Touched inodes say nothing when there are none, or when not all could be noted. */
