@@ -165,8 +165,10 @@ function printSummary(summary: RecordingSummary, flags: RecordFlags, exitCode: n
     return;
   }
   for (const note of summary.notes) process.stderr.write(`diffkeeper: note: ${note}\n`);
-  if (summary.failed !== undefined) {
-    reportError(new DiffKeeperError(summary.failed.code, summary.failed.message), { json: false });
+  const { failed } = summary;
+  if (failed !== undefined) {
+    const { code, message, ...details } = failed;
+    reportError(new DiffKeeperError(code, message, details), { json: false });
   }
   if (flags.quiet) return;
   const { durationNs, events, bytes, files, lostEvents } = summary;
@@ -175,7 +177,7 @@ function printSummary(summary: RecordingSummary, flags: RecordFlags, exitCode: n
     `${formatCount(events)} events`,
     formatBytes(bytes),
     `${formatCount(files)} files`,
-    `${formatCount(lostEvents)} lost`,
+    failed === undefined ? `${formatCount(lostEvents)} lost` : "the rest is lost",
   ];
   const option = flags.stateDir === "diffkeeper-trace" ? "" : ` --state-dir ${flags.stateDir}`;
   const verdict = summary.audit === undefined ? "" : auditLine(summary.audit);

@@ -1,25 +1,14 @@
 /**
  * The drain worker's entry: takes messages, runs a Recording, answers. It has no state of its own but the Recording.
  */
-import { asDiffKeeperError, DiffKeeperError } from "../base/error.ts";
-import type { FromWorker, PlainError, ToWorker } from "./messages.ts";
+import { DiffKeeperError } from "../base/error.ts";
+import { type FromWorker, plainError, type ToWorker } from "./messages.ts";
 import { Recording } from "./recording.ts";
 
 declare const self: Worker;
 
 function say(message: FromWorker): void {
   self.postMessage(message);
-}
-
-function plain(thrown: unknown): PlainError {
-  const error = asDiffKeeperError(thrown);
-  const cause = error.cause instanceof Error ? error.cause.message : error.cause;
-  return {
-    code: error.code,
-    message: error.message,
-    ...(error.hint === undefined ? {} : { hint: error.hint }),
-    ...(cause === undefined ? {} : { cause: String(cause) }),
-  };
 }
 
 let recording: Recording | undefined;
@@ -53,6 +42,6 @@ async function handle(message: ToWorker): Promise<void> {
 self.onmessage = (event: MessageEvent<ToWorker>) => {
   handle(event.data).catch((thrown: unknown) => {
     recording?.abort();
-    say({ kind: "failed", error: plain(thrown) });
+    say({ kind: "failed", error: plainError(thrown) });
   });
 };

@@ -3,7 +3,7 @@
  * Order: open -> [progress]* -> ready -> arm -> armed -> ended -> [progress]* -> done; `failed` may come instead of any
  * answer and ends the worker.
  */
-import type { ErrorCode } from "../base/error.ts";
+import { asDiffKeeperError, type ErrorCode } from "../base/error.ts";
 import type { AuditVerdict } from "./audit.ts";
 import type { LossCounters } from "../capture/ebpf/shared.ts";
 
@@ -63,6 +63,18 @@ export interface PlainError {
   message: string;
   hint?: string;
   cause?: string;
+}
+
+/** Anything thrown, as it travels. */
+export function plainError(thrown: unknown): PlainError {
+  const error = asDiffKeeperError(thrown);
+  const cause = error.cause instanceof Error ? error.cause.message : error.cause;
+  return {
+    code: error.code,
+    message: error.message,
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+    ...(cause === undefined ? {} : { cause: String(cause) }),
+  };
 }
 
 /** From the worker. */

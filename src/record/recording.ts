@@ -28,7 +28,7 @@ import { InodeStat } from "./inode_stat.ts";
 import { Journal } from "./journal.ts";
 import { type HandleMount, LiveAssist } from "./live_assist.ts";
 import { LossWatch } from "./loss_watch.ts";
-import type { OpenRequest, RecordingSummary } from "./messages.ts";
+import { type OpenRequest, plainError, type RecordingSummary } from "./messages.ts";
 import { rescan } from "./rescan.ts";
 import { WatchSet } from "./watch.ts";
 
@@ -294,7 +294,10 @@ export class Recording {
       this.#close();
       return summary;
     }
-    this.#writer.finish(encodeEnd({ exitCode, endNs, ...summary }));
+    // what could not be written to its end has no end row: readers see it as cut
+    if (summary.failed === undefined) {
+      this.#writer.finish(encodeEnd({ exitCode, endNs, ...summary }));
+    } else this.#writer.abort();
     this.#close();
     return summary;
   }
@@ -345,7 +348,7 @@ export class Recording {
       notes: this.notes,
       started: this.#journal.started,
       ...(verdict === undefined ? {} : { audit: verdict }),
-      ...(failed === undefined ? {} : { failed: { code: failed.code, message: failed.message } }),
+      ...(failed === undefined ? {} : { failed: plainError(failed) }),
     };
   }
 
