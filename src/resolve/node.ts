@@ -40,6 +40,8 @@ export class Node {
   /** First name; parent 0: it has none (a root, or detached). */
   parent = 0;
   name = "";
+  /** Folder: where it hung last. A removed folder still has its `..` for those who stand in it. */
+  lastParent = 0;
   /** Names beyond the first. */
   more: Link[] | undefined = undefined;
   children: Map<string, number> | undefined = undefined;

@@ -218,13 +218,16 @@ export class Places {
   #up(walk: Walk): undefined {
     if (walk.dir !== 0) {
       const node = this.#tree.node(walk.dir);
-      if (node && node.root < 0) {
-        walk.dir = node.parent;
-        if (node.parent !== 0) return undefined;
+      const gone = node && node.root < 0 && node.parent === 0
+        ? this.outsidePath(node.dev, node.ino)
+        : undefined;
+      if (node && node.root < 0 && gone === undefined) {
+        walk.dir = node.parent || node.lastParent;
+        if (walk.dir !== 0) return undefined;
       }
       const root = this.#options.roots[node?.root ?? -1];
       walk.dir = 0;
-      walk.out = dirname(root?.path ?? "/");
+      this.#enter(walk, dirname(gone ?? root?.path ?? "/"));
       return undefined;
     }
     this.#enter(walk, dirname(walk.out));

@@ -148,6 +148,7 @@ export class Tree {
     }
     dir.children?.delete(name);
     const node = this.need(id);
+    node.lastParent = parent;
     if (node.parent === parent && node.name === name) {
       const next = node.more?.shift();
       node.parent = next ? next.parent : 0;
