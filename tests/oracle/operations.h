@@ -146,14 +146,17 @@ static void do_append(struct worker *w) {
   limit(w, fd);
   close(fd);
 }
-/* Bytes that are in no page table yet: a private map of a file that was never touched. */
+/* Bytes that are in no page table yet: a private map of a file that was never touched. Not of the file that is written, and not
+ * where others write the source: then the bytes change under the call, and nobody can say which ones it took. */
 static void do_write_from_map(struct worker *w) {
+  struct stat to;
   char path[PATH_BYTES], s[PATH_BYTES];
   choose(w, FILES, path);
   int from = openat(spell(w, path, s), s, O_RDONLY | O_CLOEXEC | O_NONBLOCK), fd = *some_fd(w);
   struct stat st;
   if (from < 0) return;
-  if (fd >= 0 && fstat(from, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 && st.st_size < DATA_BYTES) {
+  int differs = fd >= 0 && fstat(from, &st) == 0 && fstat(fd, &to) == 0 && st.st_ino != to.st_ino;
+  if (opt.mode != SHARED_NAME_MODE && differs && S_ISREG(st.st_mode) && st.st_size > 0 && st.st_size < DATA_BYTES) {
     void *map = mmap(NULL, st.st_size, PROT_READ, MAP_PRIVATE, from, 0);
     if (map != MAP_FAILED) {
       ssize_t done = write(fd, map, st.st_size);

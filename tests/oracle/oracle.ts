@@ -9,7 +9,7 @@ import { BINARY, type Ran, run } from "../proofs/_kit.ts";
 import { Frozen } from "./frozen.ts";
 import { compare, type Difference, readManifest, writeManifest } from "./manifest.ts";
 import { workloadProgram } from "./programs.ts";
-import { describe, Events } from "./report.ts";
+import { describe, Events, shortly } from "./report.ts";
 
 /** How the workload's threads meet: workload.c. */
 export const MODES = ["private", "shared-files", "shared-names"] as const;
@@ -227,19 +227,22 @@ export async function runOracle(options: OracleOptions): Promise<OracleResult> {
   const info = JSON.parse(ran.stdout) as { events: number; lost: number };
   const points = findPoints(folder, names, info.events);
   const differences: string[] = [];
+  const seen = new Set<string>();
   let events: Events | undefined;
   for (const point of points) {
     const found = differencesAt(folder, point);
     if (found.length === 0) continue;
     events ??= new Events(folder);
     const context = { point, folder, events, out: at("out") };
-    differences.push(
-      ...found.map((difference, i) =>
-        i < DESCRIBED_MAX
-          ? describe(difference, context).join("\n")
-          : `${difference.kind}: ${difference.path}`
-      ),
-    );
+    let described = 0;
+    for (const difference of found) {
+      const what = JSON.stringify(difference);
+      const isNew = !seen.has(what) && described++ < DESCRIBED_MAX;
+      seen.add(what);
+      differences.push(
+        isNew ? describe(difference, context).join("\n") : shortly(difference, point),
+      );
+    }
     rmSync(at(`out${point.name}`), { recursive: true, force: true });
     run(["mv", at("out"), at(`out${point.name}`)]);
   }

@@ -42,6 +42,11 @@ function bytesOf(event: Record<string, unknown>, key: string): string {
   return Buffer.from(String(event[key] ?? ""), "utf8").toString("latin1");
 }
 
+/** One that was told about at an earlier point, or one of many. */
+export function shortly(difference: Difference, point: Point): string {
+  return `also ${difference.kind}: ${difference.path} at point ${point.name}`;
+}
+
 /** The lines that tell about one difference. */
 export function describe(
   difference: Difference,
