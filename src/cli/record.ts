@@ -174,9 +174,9 @@ function printSummary(summary: RecordingSummary, flags: RecordFlags, exitCode: n
   const { durationNs, events, bytes, files, lostEvents } = summary;
   const figures = [
     formatDurationNs(durationNs),
-    `${formatCount(events)} events`,
+    counted(events, "event"),
     formatBytes(bytes),
-    `${formatCount(files)} files`,
+    counted(files, "file"),
     failed === undefined ? `${formatCount(lostEvents)} lost` : "the rest is lost",
   ];
   const option = flags.stateDir === "diffkeeper-trace" ? "" : ` --state-dir ${flags.stateDir}`;
@@ -187,10 +187,14 @@ function printSummary(summary: RecordingSummary, flags: RecordFlags, exitCode: n
   );
 }
 
+function counted(count: number, noun: string): string {
+  return `${formatCount(count)} ${noun}${count === 1 ? "" : "s"}`;
+}
+
 function auditLine({ entries, differences, paths }: AuditVerdict): string {
-  const compared = `diffkeeper: verified: ${formatCount(entries)} names, ${
-    formatCount(differences)
-  } differences`;
+  const compared = `diffkeeper: verified: ${counted(entries, "name")}, ${
+    counted(differences, "difference")
+  }`;
   if (differences === 0) return `${compared}\n`;
   const names = paths.map((path) => oneLine(showPath(path) || "."));
   return `${compared}, healed at the end: ${names.join(", ")}${
