@@ -84,6 +84,7 @@ static const volatile u8 dk_class_of[512] = {
 #define S_IFMT 0170000
 #define S_IFREG 0100000
 #define S_IFDIR 0040000
+#define S_IFLNK 0120000
 #define AT_FDCWD (-100)
 #define FICLONE 0x40049409
 #define FICLONERANGE 0x4020940d

@@ -4,10 +4,22 @@
 #define DK_NAMES_H
 #include "walk.h"
 
-static __always_inline void open_exit(struct task_state *st, struct task_struct *task, struct pt_regs *regs, u32 class,
+/* State of an inode after the call: as noted inside its lock, else as it is now. */
+static __always_inline void state_after(struct dk_inode *o, struct task_state *st, struct inode *inode) {
+  for (u32 i = 0; i < DK_TOUCH_MAX; i++) {
+    if (i >= st->touched) break;
+    if (st->touched_ptr[i] != (u64)inode) continue;
+    *o = st->touch[i];
+    return;
+  }
+  inode_state(o, inode);
+}
+
+/* Returns true when a record was sent. */
+static __always_inline bool open_exit(struct task_state *st, struct task_struct *task, struct pt_regs *regs, u32 class,
                                       u32 nr, s64 ret) {
   struct file *file = file_of(task, ret);
-  if (!file) return;
+  if (!file) return false;
   u64 flags = O_CREAT | O_WRONLY | O_TRUNC;
   if (class == C_OPEN) flags = DK_ARG1(regs);
   if (class == C_OPENAT) flags = DK_ARG2(regs);
@@ -15,9 +27,9 @@ static __always_inline void open_exit(struct task_state *st, struct task_struct 
   bool created = BPF_CORE_READ(file, f_mode) & FMODE_CREATED;
   bool tmpfile = (flags & O_TMPFILE_BIT) != 0;
   bool truncated = !created && !tmpfile && (flags & O_TRUNC);
-  if (!created && !tmpfile && !truncated) return;
+  if (!created && !tmpfile && !truncated) return false;
   struct inode *inode = BPF_CORE_READ(file, f_inode);
-  if (!mode_is(BPF_CORE_READ(inode, i_mode), S_IFREG)) return;
+  if (!mode_is(BPF_CORE_READ(inode, i_mode), S_IFREG)) return false;
   struct dentry *dentry = BPF_CORE_READ(file, f_path.dentry), *parent = BPF_CORE_READ(dentry, d_parent);
   s32 root;
   if (created || tmpfile) {
@@ -28,9 +40,9 @@ static __always_inline void open_exit(struct task_state *st, struct task_struct 
   } else {
     root = verdict_of_file(file, inode);
   }
-  if (root < 0) return;
+  if (root < 0) return false;
   struct scratch *s = scratch_get();
-  if (!s) return;
+  if (!s) return false;
   struct dk_open *o = (void *)s->buf;
   header(&o->h, DK_OPEN, 0, st->enter_ns);
   o->h.nr = nr;
@@ -38,16 +50,18 @@ static __always_inline void open_exit(struct task_state *st, struct task_struct 
   o->h.ret = ret;
   o->h.flags = (st->in_tree ? 0 : DK_F_OUTSIDE) | (created ? DK_F_CREATED : 0) | (truncated ? DK_F_TRUNCATED : 0) |
                (tmpfile ? DK_F_TMPFILE : 0);
-  inode_state(&o->inode, inode);
-  inode_state(&o->parent, BPF_CORE_READ(parent, d_inode));
+  state_after(&o->inode, st, inode);
+  state_after(&o->parent, st, BPF_CORE_READ(parent, d_inode));
+  o->lock_seq = st->lock_seq;
   o->open_flags = flags;
   long n = bpf_probe_read_kernel_str(s->buf + sizeof(*o), 256, BPF_CORE_READ(dentry, d_name.name));
   u32 len = n > 0 ? (n - 1) & 255 : 0;
   o->name_len = len;
   u32 size = sizeof(*o) + len;
   o->h.size = (size + 7) & ~7u;
-  send(s, size);
+  int failed = send(s, size);
   scratch_put(s);
+  return !failed;
 }
 
 /* Base directory of a relative path: announced, with its state after the call. */
@@ -143,7 +157,7 @@ static __always_inline u32 put_string(struct scratch *s, u64 user) {
 /* Is the call about a watched filesystem? Touched inodes tell; without them (no hook on this filesystem) the Resolver decides. */
 static __always_inline bool call_matters(struct task_state *st) { return st->watched || !st->touched; }
 
-/* Global, so that it is verified once. */
+/* Global, so that it is verified once. Returns 1 when a record was sent. */
 __noinline int call_send(struct task_state *st, struct call_args *a, u64 nr_ret) {
   if (!st || !a) return 0;
   struct task_struct *task = bpf_get_current_task_btf();
@@ -171,6 +185,7 @@ __noinline int call_send(struct task_state *st, struct call_args *a, u64 nr_ret)
   for (int i = 0; i < 4; i++) o->arg[i] = a->arg[i];
   o->base[0] = base0;
   o->base[1] = base1;
+  o->lock_seq = st->lock_seq;
   u32 n = st->touched;
   if (n > DK_TOUCH_MAX) n = DK_TOUCH_MAX;
   o->touched = n;
@@ -190,25 +205,28 @@ __noinline int call_send(struct task_state *st, struct call_args *a, u64 nr_ret)
   }
   u32 size = s->len;
   o->h.size = (size + 7) & ~7u;
-  send(s, size);
+  int failed = send(s, size);
   scratch_put(s);
-  return 0;
+  return !failed;
 }
 
-static __always_inline void call_exit(struct task_state *st, struct task_struct *task, struct pt_regs *regs, u32 class,
+/* Returns true when a record was sent. */
+static __always_inline bool call_exit(struct task_state *st, struct task_struct *task, struct pt_regs *regs, u32 class,
                                       u32 nr, s64 ret) {
   struct call_args a;
   call_args(&a, regs, class, nr);
   if (a.fd >= 0) {
     struct file *file = file_of(task, a.fd);
-    if (!file) return;
+    if (!file) return false;
     struct inode *inode = BPF_CORE_READ(file, f_inode);
     u32 mode = BPF_CORE_READ(inode, i_mode);
-    if (!mode_is(mode, S_IFREG) && !mode_is(mode, S_IFDIR)) return;
-    if (!dev_watched(dev_of(inode)) || verdict_of_file(file, inode) < 0) return;
-    inode_state(&st->touch[0], inode);
+    if (!mode_is(mode, S_IFREG) && !mode_is(mode, S_IFDIR)) return false;
+    if (!dev_watched(dev_of(inode)) || verdict_of_file(file, inode) < 0) return false;
+    struct dk_inode after;
+    state_after(&after, st, inode);
+    st->touch[0] = after;
     st->touched = 1;
   }
-  call_send(st, &a, (u64)nr << 32 | (u32)ret);
+  return call_send(st, &a, (u64)nr << 32 | (u32)ret);
 }
 #endif

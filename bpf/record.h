@@ -16,6 +16,7 @@
 enum dk_kind {
   DK_NODE = 1, DK_WRITE = 2, DK_CHUNK = 3, DK_OPEN = 4, DK_CALL = 5, DK_FORK = 6,
   DK_EXEC = 7, DK_EXIT = 8, DK_OUTPUT = 9, DK_STOP = 10, DK_LOSS = 11, DK_MMAP = 12, DK_NOTE = 13,
+  DK_SKIP = 14, /* header only: h.ret is a lock_seq that no other record carries */
 };
 
 /* dk_header.flags */
@@ -78,7 +79,7 @@ struct dk_write {                /* WRITE, OUTPUT; compact on purpose */
   unsigned int mtime_nsec;
   unsigned int mode;
   unsigned long long offset;     /* +104 file offset of the first byte written by the call */
-  unsigned long long lock_seq;   /* order inside the inode lock, 0 unknown */
+  unsigned long long lock_seq;   /* place in the one order of changes, taken inside the inode lock; 0 unknown */
   unsigned int payload_off;      /* offset of this payload inside the call's bytes */
   unsigned int payload_len;      /* bytes of payload that follow */
   /* +128 payload; h.ret = bytes the call wrote */
@@ -90,7 +91,8 @@ struct dk_open {                 /* OPEN */
   struct dk_inode parent;        /* +120 */
   unsigned int open_flags;       /* +176 */
   unsigned int name_len;         /* +180 bytes of the name, not NUL-terminated */
-  /* +184 name, padded */
+  unsigned long long lock_seq;   /* +184 */
+  /* +192 name, padded */
 };
 
 struct dk_call {                 /* CALL */
@@ -99,7 +101,8 @@ struct dk_call {                 /* CALL */
   struct dk_inode base[2];       /* +96 directories that the strings start from; ino 0: none or absolute path */
   unsigned int touched;          /* +208 number of dk_inode that follow */
   unsigned int str_len[3];       /* +212 path 1 (or xattr name by fd), path 2 (or xattr name), xattr value */
-  /* +224 touched * dk_inode, then the strings back to back, then padding */
+  unsigned long long lock_seq;   /* +224 */
+  /* +232 touched * dk_inode, then the strings back to back, then padding */
 };
 
 struct dk_fork {                 /* FORK: h.pid is the parent */

@@ -39,6 +39,7 @@ int BPF_PROG(on_sys_enter, struct pt_regs *regs, long nr) {
   st->enter_ns = bpf_ktime_get_boot_ns();
   st->touched = 0;
   st->watched = 0;
+  st->lock_seq = 0;
   st->pending = 1;
   return 0;
 }
@@ -71,6 +72,22 @@ static __always_inline void note_exit(struct task_state *st, struct task_struct 
   bpf_ringbuf_submit(o, BPF_RB_NO_WAKEUP);
 }
 
+/* A number of the order that no record carries: the call failed after it had changed something, or changed nothing watched. */
+static __always_inline void send_skip(struct task_state *st) {
+  struct dk_header *h = bpf_ringbuf_reserve(&ring, sizeof(*h), 0);
+  if (!h) return lost(DK_LOST_RING);
+  header(h, DK_SKIP, sizeof(*h), st->enter_ns);
+  h->ret = st->lock_seq;
+  bpf_ringbuf_submit(h, BPF_RB_NO_WAKEUP);
+}
+
+static __always_inline bool name_call_exit(struct task_state *st, struct task_struct *task, struct pt_regs *regs,
+                                           u32 class, u32 nr, s64 ret) {
+  if (class <= C_OPENAT2) return open_exit(st, task, regs, class, nr, ret);
+  if (class == C_PATH2 || class == C_ATPATH2) __sync_fetch_and_add(&dk_shared.epoch, 1);
+  return call_matters(st) && call_exit(st, task, regs, class, nr, ret);
+}
+
 SEC("tp_btf/sys_exit")
 int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret) {
   u64 nr = DK_NR(regs);
@@ -80,21 +97,22 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret) {
   if (task->tgid == dk_shared.self_tgid) return 0;
   struct task_state *st = bpf_task_storage_get(&tasks, task, 0, 0);
   if (!st) return 0;
+  bool sent = false;
   if (class < C_OPEN) {
     if (!st->file) return 0;
     if (class == C_CLONE && ret == 0) ret = size_of(st);
-    if (ret > 0) data_exit(st, regs, class, nr, ret);
+    if (ret > 0) {
+      data_exit(st, regs, class, nr, ret);
+      sent = true;
+    }
     st->file = 0;
   } else {
     st->pending = 0;
-    if (ret < 0 && class != C_MMAP) return 0;
-    if (class <= C_OPENAT2) open_exit(st, task, regs, class, nr, ret);
-    else if (class >= C_MMAP) note_exit(st, task, regs, class, ret);
-    else {
-      if (class == C_PATH2 || class == C_ATPATH2) __sync_fetch_and_add(&dk_shared.epoch, 1);
-      if (call_matters(st)) call_exit(st, task, regs, class, nr, ret);
-    }
+    if (class >= C_MMAP) note_exit(st, task, regs, class, ret);
+    else if (ret >= 0) sent = name_call_exit(st, task, regs, class, nr, ret);
   }
+  if (!sent && st->lock_seq) send_skip(st);
+  st->lock_seq = 0;
   hold_back(st);
   return 0;
 }
@@ -119,6 +137,9 @@ int BPF_PROG(on_ext4_mark_inode_dirty, struct inode *inode) {
   st->touched_ptr[at] = (u64)inode;
   inode_state(&st->touch[at], inode);
   if (!st->watched) st->watched = dev_watched(st->touch[at].dev);
+  /* the place in the order of changes; a symlink may be marked for its atime alone, before the lock is taken */
+  if (!st->lock_seq && st->watched && !mode_is(st->touch[at].mode, S_IFLNK))
+    st->lock_seq = __sync_fetch_and_add(&dk_shared.lock_counter, 1) + 1;
   if (at == st->touched) st->touched = at + 1;
   return 0;
 }

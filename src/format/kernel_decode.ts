@@ -61,6 +61,8 @@ export interface OpenRecord {
   parent: KernelInode;
   openFlags: number;
   name: string;
+  /** Place in the order of changes, 0 unknown. */
+  lockSeq: number;
 }
 
 /** struct dk_call as a value. What arg and str mean stands in kernel_syscall.ts. */
@@ -69,6 +71,8 @@ export interface CallRecord {
   base: [KernelInode, KernelInode];
   touched: KernelInode[];
   str: [string, string, string];
+  /** Place in the order of changes, 0 unknown. */
+  lockSeq: number;
 }
 
 /** struct dk_exec as a value; `exe` is the absolute path inside the mount namespace. */
@@ -180,6 +184,7 @@ export function decodeOpen(r: RecordBytes): OpenRecord {
     parent: decodeInode(r.view, r.at + OpenAt.parent),
     openFlags: r.view.getUint32(r.at + OpenAt.open_flags, true),
     name: latin1At(r.u8, r.at + OpenAt.SIZE, length),
+    lockSeq: u64At(r.view, r.at + OpenAt.lock_seq),
   };
 }
 
@@ -210,6 +215,7 @@ export function decodeCall(r: RecordBytes): CallRecord {
     ],
     touched,
     str,
+    lockSeq: u64At(view, at + CallAt.lock_seq),
   };
 }
 

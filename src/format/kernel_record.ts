@@ -31,6 +31,7 @@ export const Kind = {
   LOSS: 11,
   MMAP: 12,
   NOTE: 13,
+  SKIP: 14,
 } as const;
 
 /** dk_header.flags (DK_F_*). */
@@ -128,15 +129,23 @@ export const WriteAt = {
 
 /** struct dk_open. */
 export const OpenAt = {
-  SIZE: 184,
+  SIZE: 192,
   inode: 64,
   parent: 120,
   open_flags: 176,
   name_len: 180,
+  lock_seq: 184,
 } as const;
 
 /** struct dk_call. */
-export const CallAt = { SIZE: 224, arg: 64, base: 96, touched: 208, str_len: 212 } as const;
+export const CallAt = {
+  SIZE: 232,
+  arg: 64,
+  base: 96,
+  touched: 208,
+  str_len: 212,
+  lock_seq: 224,
+} as const;
 
 /** struct dk_fork. */
 export const ForkAt = { SIZE: 72, child_pid: 64, child_tid: 68 } as const;

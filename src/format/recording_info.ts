@@ -5,6 +5,7 @@
  */
 import { Buffer, isUtf8 } from "node:buffer";
 import { DiffKeeperError } from "../base/error.ts";
+import { type Fidelity, INEXACT_WORDS, newFidelity } from "./fidelity.ts";
 
 /** A JSON object as it comes out of a trace. */
 export type JsonRecord = { readonly [key: string]: unknown };
@@ -49,6 +50,8 @@ export interface EndInfo {
   losses: Record<string, number>;
   /** Names compared with the real folders at the end, and how many had to be healed. Absent: not compared. */
   audit?: { entries: number; differences: number };
+  /** Events of the journal that are not exact. Absent: not counted. */
+  fidelity?: Fidelity;
 }
 
 /** The JSON object of `i:recording`. */
@@ -87,6 +90,7 @@ export function encodeEnd(end: EndInfo): JsonValueRecord {
     ...(end.audit === undefined
       ? {}
       : { audit: { entries: end.audit.entries, differences: end.audit.differences } }),
+    ...(end.fidelity === undefined ? {} : { fidelity: { ...end.fidelity } }),
   };
 }
 
@@ -128,6 +132,7 @@ export function decodeEnd(json: JsonRecord): EndInfo {
     lostBytes: count(json, "lost_bytes"),
     losses: mapOf(json, "losses", (value): value is number => typeof value === "number"),
     ...audit(json),
+    ...fidelity(json),
   };
 }
 
@@ -136,6 +141,15 @@ function audit(json: JsonRecord): { audit?: { entries: number; differences: numb
   if (found === undefined) return {};
   if (!isRecord(found)) throw wrong("audit");
   return { audit: { entries: count(found, "entries"), differences: count(found, "differences") } };
+}
+
+function fidelity(json: JsonRecord): { fidelity?: Fidelity } {
+  const found = json["fidelity"];
+  if (found === undefined) return {};
+  if (!isRecord(found)) throw wrong("fidelity");
+  const fidelity = newFidelity();
+  for (const word of INEXACT_WORDS) fidelity[word] = count(found, word);
+  return { fidelity };
 }
 
 function rootPath(value: unknown): string {

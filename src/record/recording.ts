@@ -233,6 +233,7 @@ export class Recording {
       })),
       excluded: (path, isDir, root) => this.#watch.excluded(path, isDir, root),
       startNs: this.#startNs,
+      firstLockSeq: this.#kernel.shared.lockCounter + 1,
       arch: arch() === "arm64" ? "arm64" : "x64",
       assist: this.#assist,
     }, this.#journal);
@@ -250,13 +251,18 @@ export class Recording {
     try {
       while (this.#state === "running") {
         const bytes = this.#turn();
-        if (bytes === 0) this.#journal.syncDue();
+        if (bytes === 0) this.#idle();
         // a turn of the event loop for messages; a pause when there was nothing
         await Bun.sleep(bytes > 0 ? 0 : DRAIN_PAUSE_MS);
       }
     } finally {
       over();
     }
+  }
+
+  #idle(): void {
+    this.#resolver?.idle(clockNs(CLOCK_BOOTTIME));
+    this.#journal.syncDue();
   }
 
   #turn(): number {
@@ -296,7 +302,8 @@ export class Recording {
     }
     // what could not be written to its end has no end row: readers see it as cut
     if (summary.failed === undefined) {
-      this.#writer.finish(encodeEnd({ exitCode, endNs, ...summary }));
+      const { fidelity } = this.#journal;
+      this.#writer.finish(encodeEnd({ exitCode, endNs, ...summary, fidelity }));
     } else this.#writer.abort();
     this.#close();
     return summary;

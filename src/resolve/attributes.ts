@@ -116,7 +116,7 @@ export function attribute(ctx: Context, unit: CallUnit, force: boolean): Outcome
       return unresolved(ctx);
   }
   syncMode(ctx, node, state);
-  if (ctx.recent.isAttributeClash(node.id, ctx.head)) settle(ctx, node);
+  if (!ctx.ordered && ctx.recent.isAttributeClash(node.id, ctx.head)) settle(ctx, node);
   return "done";
 }
 
@@ -143,7 +143,7 @@ function settle(ctx: Context, node: Node): void {
 
 /** TRUNCATE; where another task's write overlapped it, the file itself says what came last. */
 function cut(ctx: Context, node: Node, fields: Partial<TraceEvent>): void {
-  const isClash = ctx.recent.cut(node.id, ctx.head);
+  const isClash = !ctx.ordered && ctx.recent.cut(node.id, ctx.head);
   const flags = (fields.flags ?? 0) | (isClash ? EventFlag.CONCURRENT : 0);
   ctx.emit(Op.TRUNCATE, node.id, { ...fields, flags });
   if (isClash) resyncLive(ctx, node);

@@ -4,11 +4,14 @@
  */
 import { assert } from "../base/assert.ts";
 
-/** Records held while an older number of the in-lock order is outstanding; then they go on. */
-export const REORDER_RECORDS_MAX = 64;
+/**
+ * Records held while an older number of the in-lock order is outstanding; then they go on. A task that was preempted between
+ * its change and the end of its call may keep its number for a long time; a number is lost only when a record is.
+ */
+export const REORDER_RECORDS_MAX = 16_384;
 
 /** The same in record time, ns. */
-export const REORDER_WAIT_NS = 10_000_000;
+export const REORDER_WAIT_NS = 1_000_000_000;
 
 /** Records held while a name operation contradicts the model; then the kernel's facts decide. */
 export const RACE_RECORDS_MAX = 256;
@@ -28,5 +31,8 @@ export const READ_BACK_BYTES = 1 << 20;
 /** Remembered pairs of MMAP and NOTE, and last attribute calls; then all are forgotten. */
 export const SEEN_MAX = 65_536;
 
-assert(REORDER_RECORDS_MAX <= RACE_RECORDS_MAX, "one queue holds both kinds of waiting records");
-assert(REORDER_WAIT_NS <= RACE_WAIT_NS, "one queue holds both kinds of waiting records");
+assert(
+  RACE_RECORDS_MAX <= REORDER_RECORDS_MAX,
+  "a contradiction is settled before an order is given up",
+);
+assert(RACE_WAIT_NS <= REORDER_WAIT_NS, "a contradiction is settled before an order is given up");

@@ -87,6 +87,8 @@ export class Context {
   head: Head = NO_HEAD;
   /** Event flags added to everything the current record causes. */
   extra = 0;
+  /** The current unit has its place in the order of changes: nothing about it is in doubt. */
+  ordered = false;
   /** Counts changes of names and identities; caches compare it. */
   epoch = 0;
   #lastNs = 0;

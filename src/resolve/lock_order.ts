@@ -1,14 +1,20 @@
 /**
- * The order of writes inside the inode lock. The kernel gives each such write the next number of
- * one global sequence; records reach the ring when their call returns, which can be later. A number
- * that never comes (a failed call, a lost record) is given up by `skipTo`.
+ * The order of changes, taken inside the inode lock. The kernel gives each call the next number of one
+ * global sequence while it holds the locks of what it changes; records reach the ring when the call
+ * returns, which can be later. Two changes of one thing share a lock, so the numbers tell which came
+ * first. A number that never comes (a lost record) is given up by `skipTo`.
  */
 import { assert } from "../base/assert.ts";
 
 /** Which numbers have come. */
 export class LockOrder {
-  #next = 1;
+  #next: number;
   readonly #ahead = new Set<number>();
+
+  /** @param first the lowest number that can come; lower ones are taken as they come. */
+  constructor(first = 1) {
+    this.#next = first;
+  }
 
   /** The lowest number that has not come. */
   get next(): number {

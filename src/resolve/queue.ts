@@ -9,7 +9,7 @@ import { KernelFlag } from "../format/kernel_record.ts";
 import { CallKind } from "../format/kernel_syscall.ts";
 import type { Context } from "./context.ts";
 import type { LockOrder } from "./lock_order.ts";
-import type { Outcome, Unit, WriteUnit } from "./unit.ts";
+import { lockSeqOf, type Outcome, type Unit } from "./unit.ts";
 import type { Worker } from "./worker.ts";
 
 /** Inode numbers that a unit changes; empty when they are not known. */
@@ -71,7 +71,8 @@ export class Queue {
 
   /** Takes a unit in ring order: it is worked on now, or it waits. */
   take(unit: Unit): void {
-    if (unit.kind === "write" && unit.lockSeq !== 0) this.#order.arrived(unit.lockSeq);
+    const seq = lockSeqOf(unit);
+    if (seq !== 0) this.#order.arrived(seq);
     if (this.#units.length === 0) {
       if (this.#try(unit, false) === "done") return;
       this.#ctx.stats.held++;
@@ -84,6 +85,18 @@ export class Queue {
     this.#drain();
   }
 
+  /** A number of the order that no record carries. */
+  skip(seq: number): void {
+    this.#order.arrived(seq);
+    this.#isStuck = false;
+    this.#drain();
+  }
+
+  /** Time went on without records: gives up waiting where a bound is reached. */
+  expire(): void {
+    this.#drain();
+  }
+
   /** Nothing more will come: all go now, in order. */
   flush(): void {
     while (this.#units.length > 0) {
@@ -93,9 +106,10 @@ export class Queue {
     }
   }
 
-  /** Is it this write's turn? One that comes after it was given up goes at once. */
+  /** Is it this unit's turn? One that comes after it was given up goes at once. */
   #isReady(unit: Unit): boolean {
-    return unit.kind !== "write" || unit.lockSeq === 0 || this.#order.isReady(unit.lockSeq);
+    const seq = lockSeqOf(unit);
+    return seq === 0 || this.#order.isReady(seq);
   }
 
   #try(unit: Unit, concurrent: boolean): Outcome {
@@ -107,7 +121,7 @@ export class Queue {
   #overtakes(unit: Unit): boolean {
     if (unit.kind !== "open" && unit.kind !== "call") return false;
     const head = this.#units[0];
-    if (head?.kind === "write" && !this.#isReady(head)) return false; // only order is missing
+    if (!this.#isReady(unit) || (head && !this.#isReady(head))) return false; // only order is missing
     if (!this.#beganBefore(unit, this.#units.length)) return false;
     if (head && !isRelated(unit, head)) return false;
     if (this.#worker.work(unit, { force: false, concurrent: true }) === "wait") return false;
@@ -124,19 +138,23 @@ export class Queue {
     return true;
   }
 
-  /** In ring order, but before writes on the same inode with a higher number. */
+  /**
+   * In ring order, but before what has a higher number in the order of changes. What the same task did
+   * before, without a number, goes along.
+   */
   #insert(unit: Unit): void {
-    let at = this.#units.length;
-    if (unit.kind === "write" && unit.lockSeq !== 0) {
-      const later = (u: Unit): u is WriteUnit =>
-        u.kind === "write" && u.lockSeq > unit.lockSeq && u.ino === unit.ino && u.dev === unit.dev;
-      const first = this.#units.findIndex(later);
-      if (first >= 0) at = first;
-      if (at === 0) this.#isStuck = false;
+    const seq = lockSeqOf(unit);
+    const first = seq === 0 ? -1 : this.#units.findIndex((u) => lockSeqOf(u) > seq);
+    if (first < 0) {
+      this.#units.push(unit);
+    } else {
+      const isBefore = (u: Unit) => lockSeqOf(u) === 0 && u.head.tid === unit.head.tid;
+      const rest = this.#units.splice(first);
+      this.#units.push(...rest.filter(isBefore), unit, ...rest.filter((u) => !isBefore(u)));
+      if (first === 0) this.#isStuck = false;
     }
-    this.#units.splice(at, 0, unit);
     const head = this.#units[0];
-    if (head?.kind === "write" && this.#isReady(head)) this.#isStuck = false;
+    if (head && lockSeqOf(head) !== 0 && this.#isReady(head)) this.#isStuck = false;
   }
 
   /** Works on the head as long as it can; gives up waiting where a bound is reached. */
@@ -160,6 +178,7 @@ export class Queue {
     for (let i = 1; i < this.#units.length; i++) {
       const unit = this.#units[i] as Unit;
       if (unit.kind !== "open" && unit.kind !== "call") continue;
+      if (!this.#isReady(unit)) continue;
       if (!this.#beganBefore(unit, i) || !isRelated(unit, this.#units[0] as Unit)) continue;
       if (this.#worker.work(unit, { force: false, concurrent: true }) === "wait") continue;
       this.#units.splice(i, 1);
@@ -199,8 +218,8 @@ export class Queue {
     const head = this.#units[0];
     if (!head) return;
     this.#isStuck = false;
-    if (head.kind === "write" && !this.#isReady(head)) {
-      this.#order.skipTo(head.lockSeq);
+    if (!this.#isReady(head)) {
+      this.#order.skipTo(lockSeqOf(head));
       return;
     }
     this.#units.shift();

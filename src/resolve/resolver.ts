@@ -79,6 +79,13 @@ export class Resolver {
     this.#queue.take({ kind: "gap", head, text, loss });
   }
 
+  /** Nothing came for a while: `nowNs` is the kernel's clock (CLOCK_BOOTTIME). Ends waits that have reached their bound. */
+  idle(nowNs: bigint): void {
+    if (this.#queue.isEmpty) return;
+    this.#queue.see(Number(nowNs - this.#ctx.options.startNs));
+    this.#queue.expire();
+  }
+
   /** Lets everything go that still waits. After it, the tree is the state after the last record. */
   flush(): void {
     for (const unit of this.#writes.partial.values()) {
@@ -124,6 +131,9 @@ export class Resolver {
         return;
       case Kind.NODE:
         announce(this.#ctx, decodeNode(record), (head.flags & KernelFlag.DELETED) !== 0);
+        return;
+      case Kind.SKIP:
+        this.#queue.skip(head.ret);
         return;
       case Kind.FORK:
         if ((head.flags & KernelFlag.THREAD) === 0) {

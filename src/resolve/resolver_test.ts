@@ -9,12 +9,14 @@ import {
   nodeRecord,
   noteRecord,
   openRecord,
+  skipRecord,
   writeRecord,
 } from "../../tests/support/kernel_records.ts";
 import { dump, ROOT_INODE, World } from "../../tests/support/resolve_world.ts";
 import type { KernelInode } from "../format/kernel_decode.ts";
 import { KernelFlag, Kind } from "../format/kernel_record.ts";
 import { EventFlag, Op } from "../format/trace_event.ts";
+import { REORDER_RECORDS_MAX, REORDER_WAIT_NS } from "./bounds.ts";
 
 const DIR = 0o40755;
 const LINK = 0o120777;
@@ -294,22 +296,63 @@ test("writes take the order of the inode lock", () => {
 test("a lock number that never comes is given up", () => {
   const w = new World();
   const f = file(10);
+  const write = (t: number, lockSeq: number, tid = 1) =>
+    writeRecord({ t, tid }, { inode: f, offset: 0, payload: bytes("x"), lockSeq });
   w.feed(create(1, f, "a"));
-  for (let i = 0; i < 200; i++) {
-    w.feed(
-      writeRecord({ t: 10 + i }, {
-        inode: f,
-        offset: i,
-        payload: bytes("x"),
-        lockSeq: i < 50 ? i + 1 : i + 2,
-      }),
-    );
-  }
-  expect(w.sink.events.length).toBe(201);
-  w.feed(
-    writeRecord({ t: 999, tid: 9 }, { inode: f, offset: 0, payload: bytes("y"), lockSeq: 51 }),
-  );
+  for (let i = 0; i < 200; i++) w.feed(write(10 + i, i < 50 ? i + 1 : i + 2));
+  expect(w.sink.events.length).toBe(51);
+  w.feed(write(REORDER_WAIT_NS + 60, 202));
+  expect(w.sink.events.length).toBe(202);
+  w.feed(write(REORDER_WAIT_NS + 99, 51, 9));
   expect(w.last().flags & EventFlag.CONCURRENT).toBe(EventFlag.CONCURRENT);
+});
+
+test("waiting for a lock number is bounded in records too", () => {
+  const w = new World();
+  const f = file(10);
+  w.feed(create(1, f, "a"));
+  for (let i = 0; i < REORDER_RECORDS_MAX; i++) {
+    w.feed(writeRecord({ t: 2 }, { inode: f, offset: i, payload: bytes("x"), lockSeq: i + 2 }));
+  }
+  expect(w.sink.events.length).toBe(1 + REORDER_RECORDS_MAX);
+});
+
+test("changes of names and of bytes take effect in the order of their locks", () => {
+  const w = new World();
+  const f = file(10);
+  const g = file(11);
+  const base = [ROOT_INODE, ROOT_INODE];
+  w.feed(
+    // returned last, happened first
+    openRecord({ t: 9, tid: 1, flags: KernelFlag.CREATED }, {
+      inode: g,
+      parent: ROOT_INODE,
+      name: "a",
+      lockSeq: 4,
+    }),
+    writeRecord({ t: 10, tid: 2 }, { inode: f, offset: 0, payload: bytes("xy"), lockSeq: 2 }),
+    skipRecord({ t: 11, tid: 4 }, 5),
+    callRecord({ t: 12, tid: 3 }, "unlink", {
+      base,
+      str: ["a"],
+      touched: [ROOT_INODE, { ...f, nlink: 0 }],
+      lockSeq: 3,
+    }),
+  );
+  expect(w.ops()).toEqual([]);
+  w.feed(
+    openRecord({ t: 13, tid: 5, flags: KernelFlag.CREATED }, {
+      inode: f,
+      parent: ROOT_INODE,
+      name: "a",
+      lockSeq: 1,
+    }),
+    writeRecord({ t: 14, tid: 1 }, { inode: g, offset: 0, payload: bytes("z"), lockSeq: 6 }),
+  );
+  expect(w.ops()).toEqual(["CREATE", "WRITE", "UNLINK", "CREATE", "WRITE"]);
+  expect(w.sink.events.every((event) => (event.flags & EventFlag.CONCURRENT) === 0)).toBe(true);
+  expect(w.paths()).toEqual(["a"]);
+  same(w);
 });
 
 test("output, processes, notes, mappings", () => {

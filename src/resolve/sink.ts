@@ -108,6 +108,8 @@ export interface ResolverOptions {
   excluded(path: string, isDir: boolean, root: number): boolean;
   /** CLOCK_BOOTTIME of the command's start. */
   startNs: bigint;
+  /** The first number of the order of changes; default 1. */
+  firstLockSeq?: number;
   /** process.arch of the recorded system; default x64. */
   arch?: "x64" | "arm64";
   assist?: Assist;

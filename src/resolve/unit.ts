@@ -46,6 +46,13 @@ export type Unit =
   | { kind: "note"; head: Head; note: number }
   | { kind: "gap"; head: Head; text: string; loss: { events: number; bytes: number } };
 
+/** Place of a unit in the order of changes, taken inside the inode lock; 0: none. */
+export function lockSeqOf(unit: Unit): number {
+  if (unit.kind === "write") return unit.lockSeq;
+  if (unit.kind === "open") return unit.open.lockSeq;
+  return unit.kind === "call" ? unit.call.lockSeq : 0;
+}
+
 /** A call on names or attributes. */
 export type CallUnit = Extract<Unit, { kind: "call" }>;
 export type OpenUnit = Extract<Unit, { kind: "open" }>;

@@ -13,7 +13,7 @@ import type { Context } from "./context.ts";
 import { created, link, make, remove } from "./names.ts";
 import type { Processes } from "./processes.ts";
 import { rename } from "./renames.ts";
-import type { CallUnit, Outcome, Unit } from "./unit.ts";
+import { type CallUnit, lockSeqOf, type Outcome, type Unit } from "./unit.ts";
 import type { WritePath } from "./write_path.ts";
 
 const NOTE_TEXT = new Map<number, string>([
@@ -47,6 +47,7 @@ export class Worker {
   work(unit: Unit, manner: Manner): Outcome {
     const ctx = this.#ctx;
     ctx.head = unit.head;
+    ctx.ordered = lockSeqOf(unit) !== 0;
     ctx.extra = manner.concurrent ? EventFlag.CONCURRENT : 0;
     try {
       if (manner.force) this.#adopt(unit);

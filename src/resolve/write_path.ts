@@ -56,7 +56,7 @@ function i64(u32: Uint32Array, i: number): number {
 
 /** The path of written bytes through the Resolver. */
 export class WritePath {
-  readonly order = new LockOrder();
+  readonly order: LockOrder;
   /** Calls whose last record has not come, by task. */
   readonly partial = new Map<number, WriteUnit>();
   readonly #ctx: Context;
@@ -91,6 +91,7 @@ export class WritePath {
   constructor(ctx: Context) {
     this.#ctx = ctx;
     this.#recent = ctx.recent;
+    this.order = new LockOrder(ctx.options.firstLockSeq ?? 1);
     this.#startLo = Number(ctx.options.startNs & 0xffffffffn);
     this.#startHi = Number(ctx.options.startNs >> 32n);
     this.#ioctl = ioctlNumber(ctx.options.arch ?? "x64");

@@ -134,13 +134,14 @@ export function writeRecord(who: Who, w: WriteFields): Uint8Array {
 /** OPEN: flags CREATED, TRUNCATED or TMPFILE in `who`. */
 export function openRecord(
   who: Who,
-  open: { inode: KernelInode; parent: KernelInode; name: string },
+  open: { inode: KernelInode; parent: KernelInode; name: string; lockSeq?: number },
 ): Uint8Array {
   const name = bytesOf(open.name);
   const { u8, view } = record(Kind.OPEN, OpenAt.SIZE + name.length, who);
   putInode(view, OpenAt.inode, open.inode);
   putInode(view, OpenAt.parent, open.parent);
   view.setUint32(OpenAt.name_len, name.length, true);
+  view.setBigUint64(OpenAt.lock_seq, BigInt(open.lockSeq ?? 0), true);
   u8.set(name, OpenAt.SIZE);
   return u8;
 }
@@ -151,6 +152,7 @@ export interface CallFields {
   base?: (KernelInode | undefined)[];
   str?: string[];
   touched?: KernelInode[];
+  lockSeq?: number;
 }
 
 /** CALL by the name of its system call. */
@@ -168,6 +170,7 @@ export function callRecord(who: Who, name: string, call: CallFields): Uint8Array
     putInode(view, CallAt.base + i * InodeAt.SIZE, call.base?.[i] ?? NO_INODE);
   }
   view.setUint32(CallAt.touched, touched.length, true);
+  view.setBigUint64(CallAt.lock_seq, BigInt(call.lockSeq ?? 0), true);
   touched.forEach((t, i) => putInode(view, CallAt.SIZE + i * InodeAt.SIZE, t));
   let at = fixed;
   strs.forEach((s, i) => {
@@ -209,6 +212,11 @@ export function exitRecord(who: Who, code: number, groupDead = true): Uint8Array
   view.setInt32(ExitAt.code, code, true);
   view.setUint32(ExitAt.group_dead, groupDead ? 1 : 0, true);
   return u8;
+}
+
+/** SKIP: a number of the order of changes that no other record carries. */
+export function skipRecord(who: Who, lockSeq: number): Uint8Array {
+  return record(Kind.SKIP, Header.SIZE, { ...who, ret: lockSeq }).u8;
 }
 
 export function mmapRecord(

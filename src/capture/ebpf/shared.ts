@@ -7,6 +7,7 @@ import { DEVS_WATCHED_MAX } from "../../base/limits.ts";
 
 export const SHARED_BYTES = 192;
 const LOST_CLASSES = 8;
+const LOCK_COUNTER_AT = 64;
 const STOP_MARK_AT = 72;
 const SELF_TGID_AT = 80;
 const LAUNCHER_TGID_AT = 84;
@@ -51,6 +52,11 @@ export class Shared {
     assert(LOSS_CLASSES.length === LOST_CLASSES, "a name for each loss class");
     const counts = LOSS_CLASSES.map((name, i) => [name, this.#u64(i * 8)]);
     return Object.fromEntries(counts) as LossCounters;
+  }
+
+  /** The last number given in the order of changes. */
+  get lockCounter(): number {
+    return this.#u64(LOCK_COUNTER_AT);
   }
 
   /** How often a task was stopped because the ring was nearly full or bytes had to be read back. */
