@@ -31,6 +31,7 @@ enum dk_class {
   C_REMXATTR,   /* path, name */
   C_FSETXATTR,  /* fd, name, value, size, flags */
   C_FREMXATTR,  /* fd, name */
+  C_BIND,       /* fd, address, length: a Unix socket may get a name */
   C_MMAP,       /* addr, len, prot, flags, fd, off */
   C_IO_URING,
   C_AIO,
@@ -50,6 +51,7 @@ static const volatile u8 dk_class_of[512] = {
   [77] = C_FD, [91] = C_FD, [93] = C_FD, [285] = C_FD,
   [188] = C_SETXATTR, [189] = C_SETXATTR, [190] = C_FSETXATTR,
   [197] = C_REMXATTR, [198] = C_REMXATTR, [199] = C_FREMXATTR,
+  [49] = C_BIND,
   [9] = C_MMAP, [425] = C_IO_URING, [209] = C_AIO,
 #elif defined(__TARGET_ARCH_arm64)
   [64] = C_WRITE, [68] = C_PWRITE, [66] = C_WRITEV, [70] = C_PWRITEV, [287] = C_PWRITEV2,
@@ -63,6 +65,7 @@ static const volatile u8 dk_class_of[512] = {
   [46] = C_FD, [52] = C_FD, [55] = C_FD, [47] = C_FD,
   [5] = C_SETXATTR, [6] = C_SETXATTR, [7] = C_FSETXATTR,
   [14] = C_REMXATTR, [15] = C_REMXATTR, [16] = C_FREMXATTR,
+  [200] = C_BIND,
   [222] = C_MMAP, [425] = C_IO_URING, [2] = C_AIO,
 #endif
 };

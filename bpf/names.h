@@ -4,6 +4,8 @@
 #define DK_NAMES_H
 #include "walk.h"
 
+#define AF_UNIX 1
+
 /* State of an inode after the call: as noted inside its lock, else as it is now. */
 static __always_inline void state_after(struct dk_inode *o, struct task_state *st, struct inode *inode) {
   for (u32 i = 0; i < DK_TOUCH_MAX; i++) {
@@ -92,6 +94,16 @@ struct call_args {
   u8 name1;    /* path1 is no path: attribute name */
 };
 
+/* sun_path of a struct sockaddr_un (unix(7)); 0 for other families, unnamed and abstract addresses. */
+static __always_inline u64 unix_path(u64 address) {
+  struct {
+    u16 family;
+    char first;
+  } head = {};
+  if (bpf_probe_read_user(&head, 3, (void *)address)) return 0;
+  return head.family == AF_UNIX && head.first ? address + 2 : 0;
+}
+
 static __always_inline void call_args(struct call_args *a, struct pt_regs *r, u32 class, u32 nr) {
   __builtin_memset(a, 0, sizeof(*a));
   a->fd = -1;
@@ -132,6 +144,9 @@ static __always_inline void call_args(struct call_args *a, struct pt_regs *r, u3
     case C_FSETXATTR:
     case C_FREMXATTR:
       a->fd = DK_ARG0(r), a->path1 = DK_ARG1(r), a->strings = 2, a->name1 = 1;
+      break;
+    case C_BIND:
+      a->path0 = unix_path(DK_ARG1(r)), a->strings = 1;
       break;
   }
   if (class == C_SETXATTR || class == C_FSETXATTR) {
@@ -215,6 +230,7 @@ static __always_inline bool call_exit(struct task_state *st, struct task_struct 
                                       u32 nr, s64 ret) {
   struct call_args a;
   call_args(&a, regs, class, nr);
+  if (class == C_BIND && !a.path0) return false;
   if (a.fd >= 0) {
     struct file *file = file_of(task, a.fd);
     if (!file) return false;

@@ -90,6 +90,7 @@ export function checkOddTree(checks: Checks, files: number): void {
     { cwd: work, timeoutMs: STEP_MS_MAX },
   );
   checks.equal("recording ends with the command's code", ran.code, 0);
+  checks.that("its audit finds no difference", ran.stderr.includes(", 0 differences"), ran.stderr);
   checks.note(ran.stderr.trim().replaceAll("\n", "\n  "));
   checks.note(`record: ${(ran.ms / 1000).toFixed(1)} s`);
   const facts = info(state);
