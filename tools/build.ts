@@ -138,7 +138,7 @@ function binaryStep(): Step {
   const sources = glob("{src,ffi,wasm}/**/*.{ts,html,css,wasm}").filter((path) =>
     !path.endsWith("_test.ts")
   );
-  const embedded = glob("build/{recorder.bpf.o,lib/*.so.*[0-9]}");
+  const embedded = [BPF_OBJECT, ...LIBRARIES.map((name) => `build/lib/${name}`)];
   return {
     name: "binary",
     inputs: ["main.ts", "package.json", "package-lock.json", ...sources, ...embedded],
