@@ -9,7 +9,7 @@ import libbpfPath from "../build/lib/libbpf.so.1" with { type: "file" };
 import libelfPath from "../build/lib/libelf.so.1" with { type: "file" };
 import libzPath from "../build/lib/libz.so.1" with { type: "file" };
 import { DiffKeeperError } from "../src/base/error.ts";
-import { cString, errno, errnoText } from "./libc.ts";
+import { cString, errno, errnoText, type Pinned, pinned } from "./libc.ts";
 
 const MFD_CLOEXEC = 1;
 
@@ -41,6 +41,14 @@ const SYMBOLS = {
       "ptr", // const struct bpf_object_open_opts *opts
     ],
     returns: "ptr", // struct bpf_object *
+  },
+  /** 1 there, 0 not, negative: errno. Knows what a map of the type needs. */
+  libbpf_probe_bpf_map_type: {
+    args: [
+      "i32", // enum bpf_map_type map_type
+      "ptr", // const void *opts
+    ],
+    returns: "i32", // int
   },
   bpf_object__load: { args: ["ptr"], returns: "i32" },
   bpf_object__close: { args: ["ptr"], returns: "void" },
@@ -125,6 +133,26 @@ let loaded: ReturnType<typeof open> | undefined;
 export function libbpf(): ReturnType<typeof open> {
   loaded ??= open();
   return loaded;
+}
+
+/** struct bpf_object_open_opts (libbpf.h), up to kernel_log_level. */
+const OPEN_OPTS_BYTES = 80;
+const OPEN_OPTS_LOG_BUF_AT = 56;
+/** BPF_LOG_STATS (include/linux/bpf_verifier.h): errors and a line of numbers, not each instruction. */
+const LOG_ERRORS = 4;
+
+/**
+ * Opens a BPF object; what the kernel says while it loads its last program will stand in `log` as C string.
+ * @param log must stay alive as long as the object.
+ */
+export function openObject(bytes: Uint8Array, log: Pinned): Pointer | undefined {
+  const opts = pinned(OPEN_OPTS_BYTES);
+  const view = new DataView(opts.bytes.buffer);
+  view.setBigUint64(0, BigInt(OPEN_OPTS_BYTES), true);
+  view.setBigUint64(OPEN_OPTS_LOG_BUF_AT, BigInt(log.address), true);
+  view.setBigUint64(OPEN_OPTS_LOG_BUF_AT + 8, BigInt(log.bytes.length), true);
+  view.setUint32(OPEN_OPTS_LOG_BUF_AT + 16, LOG_ERRORS, true);
+  return pointerOf(libbpf().bpf_object__open_mem(bytes, bytes.length, opts.address));
 }
 
 /** A pointer that libbpf returned: NULL becomes undefined. */

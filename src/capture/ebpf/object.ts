@@ -4,16 +4,20 @@
  * (`hooks`). States: opened -> loaded -> attached -> closed. Everything detaches when the process ends, however it ends.
  */
 import { type Pointer, read } from "bun:ffi";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import objectPath from "../../../build/recorder.bpf.o" with { type: "file" };
-import { libbpf, pointerOf } from "../../../ffi/libbpf.ts";
-import { cString, Errno, errno, errnoText, pinned } from "../../../ffi/libc.ts";
+import { libbpf, openObject, pointerOf } from "../../../ffi/libbpf.ts";
+import { cString, errno, errnoText, pinned } from "../../../ffi/libc.ts";
 import { DiffKeeperError } from "../../base/error.ts";
+import { hasKernelTypes, KernelTypes } from "./kernel_types.ts";
+import { loadError, missingFeature } from "./load_error.ts";
 import { mapShared, PROT_READ_WRITE, Ring } from "./ring.ts";
 import { Shared, SHARED_BYTES } from "./shared.ts";
 
-const BTF_PATH = "/sys/kernel/btf/vmlinux";
+/** Slots of scratch memory beside one for each CPU: SCRATCH_SPARE of bpf/state.h. */
+const SCRATCH_SPARE = 8;
+const LOG_BYTES = 64 * 1024;
 
 /** Programs that must attach, with what they need. */
 const REQUIRED = [
@@ -24,7 +28,7 @@ const REQUIRED = [
   ["on_exit", "sched_process_exit"],
 ] as const;
 
-/** Programs that make the record exact where the filesystem has the hook. */
+/** Programs that make the record exact where the filesystem has the hook; ext4 may be a module. */
 const OPTIONAL = [
   ["on_ext4_mark_inode_dirty", "ext4_mark_inode_dirty"],
   ["on_ext4_da_write_end", "ext4_da_write_end"],
@@ -32,45 +36,7 @@ const OPTIONAL = [
   ["on_ext4_journalled_write_end", "ext4_journalled_write_end"],
 ] as const;
 
-/**
- * The kernel's own type information, asked for tracepoints: each has a typedef btf_trace_NAME, so its name stands in the string
- * section. (libbpf parses all of it anew for each question: 10 ms.)
- */
-class KernelTypes {
-  readonly #bytes = readFileSync(BTF_PATH);
-
-  hasTracepoint(name: string): boolean {
-    return this.#bytes.includes(`\0btf_trace_${name}\0`, 0, "latin1");
-  }
-}
-
 type State = "opened" | "loaded" | "attached" | "closed";
-
-function missing(feature: string, minimum: string): DiffKeeperError {
-  return new DiffKeeperError(
-    "unsupported_kernel",
-    `cannot record: this kernel lacks ${feature} (needs Linux ${minimum})`,
-    { hint: "run it on a kernel from 5.15 on, built with CONFIG_DEBUG_INFO_BTF=y" },
-  );
-}
-
-function loadError(code: number): DiffKeeperError {
-  if (code === Errno.EPERM || code === Errno.EACCES) {
-    return new DiffKeeperError(
-      "no_privilege",
-      "cannot load the recorder into the kernel: permission denied",
-      {
-        hint: "run it with sudo; the command still runs as you",
-        cause: `bpf(2): ${errnoText(code)}`,
-      },
-    );
-  }
-  return new DiffKeeperError(
-    "unsupported_kernel",
-    `cannot load the recorder into the kernel: ${errnoText(code)}`,
-    { hint: "it needs Linux 5.15 or newer with BPF ring buffers and task storage" },
-  );
-}
 
 /** The loaded recorder. Make it, set `shared`, then `attach`. */
 export class RecorderObject {
@@ -79,6 +45,7 @@ export class RecorderObject {
   /** Names of the kernel hooks in use. */
   readonly hooks: string[];
   readonly #object: Pointer;
+  readonly #log = pinned(LOG_BYTES);
   #state: State = "opened";
   #links: Pointer[] = [];
 
@@ -86,11 +53,10 @@ export class RecorderObject {
    * @throws {DiffKeeperError} `unsupported_kernel` (names the feature), `no_privilege`.
    */
   constructor(ringBytes: number) {
-    if (!existsSync(BTF_PATH)) {
-      throw missing("type information for BPF (/sys/kernel/btf/vmlinux)", "5.4");
+    if (!hasKernelTypes()) {
+      throw missingFeature("type information for BPF (/sys/kernel/btf/vmlinux)", "5.4");
     }
-    const bytes = readFileSync(objectPath);
-    const object = pointerOf(libbpf().bpf_object__open_mem(bytes, bytes.length, null));
+    const object = openObject(readFileSync(objectPath), this.#log);
     if (object === undefined) {
       throw new DiffKeeperError("defect", `cannot open the BPF object: ${errnoText(errno())}`);
     }
@@ -99,9 +65,9 @@ export class RecorderObject {
     this.#checkTracepoints(kernel);
     this.hooks = this.#chooseHooks(kernel);
     this.#setEntries("ring", ringBytes);
-    this.#setEntries("scratches", cpuCount());
+    this.#setEntries("scratches", cpuCount() + SCRATCH_SPARE);
     const code = libbpf().bpf_object__load(object);
-    if (code !== 0) throw loadError(-code);
+    if (code !== 0) throw loadError(-code, this.#log.bytes);
     this.#state = "loaded";
     this.ring = new Ring(libbpf().bpf_map__fd(this.#map("ring")), ringBytes);
     this.shared = this.#mapShared();
@@ -110,7 +76,7 @@ export class RecorderObject {
   #checkTracepoints(kernel: KernelTypes): void {
     for (const [, tracepoint] of REQUIRED) {
       if (!kernel.hasTracepoint(tracepoint)) {
-        throw missing(`the tracepoint ${tracepoint} for BPF`, "5.5");
+        throw missingFeature(`the tracepoint ${tracepoint} for BPF`, "5.5");
       }
     }
   }
@@ -119,7 +85,7 @@ export class RecorderObject {
   #chooseHooks(kernel: KernelTypes): string[] {
     const hooks: string[] = REQUIRED.map(([, tracepoint]) => `tp_btf/${tracepoint}`);
     for (const [program, tracepoint] of OPTIONAL) {
-      if (kernel.hasTracepoint(tracepoint)) {
+      if (kernel.hasTracepoint(tracepoint, "ext4")) {
         hooks.push(`tp_btf/${tracepoint}`);
       } else {
         libbpf().bpf_program__set_autoload(this.#program(program), false);
@@ -173,7 +139,7 @@ export class RecorderObject {
     for (const [name, tracepoint] of [...REQUIRED, ...OPTIONAL]) {
       if (!this.hooks.includes(`tp_btf/${tracepoint}`)) continue;
       const link = pointerOf(libbpf().bpf_program__attach(this.#program(name)));
-      if (link === undefined) throw loadError(errno());
+      if (link === undefined) throw loadError(errno(), this.#log.bytes);
       this.#links.push(link);
     }
     this.#state = "attached";
