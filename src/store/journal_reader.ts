@@ -50,7 +50,7 @@ export class JournalReader {
     for (let n = 0;; n++) {
       const row = this.#rows.first({ from: buildKey({ sort: "baseline", n }), to });
       if (row === undefined) {
-        const stored = this.#stored("baseline");
+        const stored = this.stored("baseline");
         if (stored !== undefined && stored !== n) throw this.#missing();
         return;
       }
@@ -70,7 +70,7 @@ export class JournalReader {
     for (;;) {
       const row = this.#rows.first({ from, to: JOURNAL.to });
       if (row === undefined) {
-        const lastSeq = this.#stored("lastSeq");
+        const lastSeq = this.stored("lastSeq");
         if (lastSeq === undefined || lastSeq === seq - 1) return;
         // The recording may have ended between the two lookups: then the rest is there now.
         if (isRetry) throw this.#missing();
@@ -89,10 +89,15 @@ export class JournalReader {
     }
   }
 
-  /** The last batch of the journal; undefined: it has none. */
-  last(): JournalBatch | undefined {
+  /** The last batch of the journal; undefined: it has none. @throws {DiffKeeperError} `data_corrupt`: it is another. */
+  lastStored(): JournalBatch | undefined {
+    // The count first: a recording that ends in between has written all its events by then.
+    const lastSeq = this.stored("lastSeq");
     const row = this.#rows.last(JOURNAL);
-    return row === undefined ? undefined : this.batch(row);
+    const batch = row === undefined ? undefined : this.batch(row);
+    const seq = batch === undefined ? 0 : batch.seq + batch.cursor.count - 1;
+    if (lastSeq !== undefined && lastSeq !== seq) throw this.#missing();
+    return batch;
   }
 
   /** The batch in a row, its key checked against its header. @throws {DiffKeeperError} `data_corrupt` */
@@ -133,7 +138,7 @@ export class JournalReader {
   }
 
   /** A count of the end row; undefined while there is none. */
-  #stored(name: keyof StoredCounts): number | undefined {
+  stored(name: keyof StoredCounts): number | undefined {
     const end = this.#rows.info(INFO_END);
     if (end === undefined) return undefined;
     const stored = end["stored"];

@@ -21,6 +21,8 @@ const HEADER_BYTES = 100;
 const HEADER_MAGIC = "SQLite format 3\0";
 const HEADER = {
   PAGE_SIZE: 16,
+  /** 1 rollback journal, 2 write-ahead log. */
+  WRITE_MODE: 18,
   CHANGE_COUNTER: 24,
   PAGES: 28,
   USER_VERSION: 60,
@@ -39,6 +41,8 @@ export interface OpenTrace {
   dir: string;
   path: string;
   mode: OpenMode;
+  /** The file left WAL mode: it was loaded or ended, not cut while events came. */
+  leftWal: boolean;
 }
 
 /**
@@ -49,14 +53,15 @@ export function openTrace(dirOrFile: string): OpenTrace {
   const path = findFile(dirOrFile);
   const dir = dirname(path);
   const walBytes = statSync(path + WAL_SUFFIX, { throwIfNoEntry: false })?.size ?? 0;
-  checkHeader(path, { shown: dirOrFile, hasWal: walBytes > 0 });
+  const header = checkHeader(path, { shown: dirOrFile, hasWal: walBytes > 0 });
+  const leftWal = walBytes === 0 && header.getUint8(HEADER.WRITE_MODE) === 1;
   const running = lockState(dir) === "held" || lockState(dir) === "unknown";
   const modes: OpenMode[] = walBytes > 0 ? ["log", "shared"] : ["immutable"];
   if (running) modes.unshift("shared");
   let failure: unknown;
   for (const mode of modes) {
     try {
-      return { db: openDatabase(path, mode), dir, path, mode };
+      return { db: openDatabase(path, mode), dir, path, mode, leftWal };
     } catch (thrown) {
       failure ??= thrown;
     }
@@ -81,8 +86,8 @@ function findFile(dirOrFile: string): string {
   });
 }
 
-/** @throws {DiffKeeperError} `data_corrupt`, `truncated`, `version_too_new` */
-function checkHeader(path: string, options: { shown: string; hasWal: boolean }): void {
+/** Gives the header when it is sound. @throws {DiffKeeperError} `data_corrupt`, `truncated`, `version_too_new` */
+function checkHeader(path: string, options: { shown: string; hasWal: boolean }): DataView {
   const { header, sizeBytes } = readHeader(path, options.shown);
   const fail = (code: "data_corrupt" | "truncated", why: string, hint = COPY_HINT) =>
     new DiffKeeperError(code, `cannot open trace "${options.shown}": ${why}`, { hint });
@@ -114,6 +119,7 @@ function checkHeader(path: string, options: { shown: string; hasWal: boolean }):
   if (known && !options.hasWal && sizeBytes < needBytes) {
     throw fail("truncated", `it ends after ${sizeBytes} of ${needBytes} bytes`);
   }
+  return view;
 }
 
 function readHeader(path: string, shown: string): { header: Uint8Array; sizeBytes: number } {

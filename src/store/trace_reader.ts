@@ -9,17 +9,18 @@ import { assert } from "../base/assert.ts";
 import { DiffKeeperError } from "../base/error.ts";
 import { READER_CACHE_BYTES_MAX } from "../base/limits.ts";
 import { unwrap, unwrapAny, ValueKind } from "../format/envelope.ts";
-import { rangeOf, sha256Hex, type TraceKey, versionRange } from "../format/keys.ts";
+import { type KeyRange, rangeOf, sha256Hex, type TraceKey, versionRange } from "../format/keys.ts";
 import type { Extent } from "../format/trace_event.ts";
 import { decodeVersions, type Version } from "../format/versions_codec.ts";
 import { type BaselineBatch, type JournalBatch, JournalReader } from "./journal_reader.ts";
 import { lockState } from "./recorder_lock.ts";
 import { RowCache } from "./row_cache.ts";
 import { INFO_END, INFO_RECORDING, type JsonObject } from "./schema.ts";
-import { type OpenMode, openTrace } from "./trace_open.ts";
-import { TraceRows } from "./trace_rows.ts";
+import { type OpenMode, type OpenTrace, openTrace } from "./trace_open.ts";
+import { type Row, TraceRows } from "./trace_rows.ts";
 
 export type { BaselineBatch, JournalBatch } from "./journal_reader.ts";
+export { keyAfter, type Row } from "./trace_rows.ts";
 
 /** What the `i:` rows say. */
 export interface TraceInfo {
@@ -44,11 +45,13 @@ export class TraceReader {
   readonly mode: OpenMode;
   readonly #rows: TraceRows;
   readonly #journal: JournalReader;
+  readonly #leftWal: boolean;
   readonly #cache = new RowCache(READER_CACHE_BYTES_MAX);
 
-  private constructor(dir: string, state: { mode: OpenMode; rows: TraceRows }) {
+  private constructor(dir: string, state: { opened: OpenTrace; rows: TraceRows }) {
     this.dir = dir;
-    this.mode = state.mode;
+    this.mode = state.opened.mode;
+    this.#leftWal = state.opened.leftWal;
     this.#rows = state.rows;
     this.#journal = new JournalReader(state.rows);
   }
@@ -59,7 +62,7 @@ export class TraceReader {
    */
   static open(dirOrFile: string): TraceReader {
     const opened = openTrace(dirOrFile);
-    return new TraceReader(opened.dir, { mode: opened.mode, rows: new TraceRows(opened) });
+    return new TraceReader(opened.dir, { opened, rows: new TraceRows(opened) });
   }
 
   /** What and how it was recorded. @throws {DiffKeeperError} `truncated`: cut before the first flush; `data_corrupt`. */
@@ -73,6 +76,10 @@ export class TraceReader {
     // The lock before the end row: a recorder that ends in between has written the row by then.
     const running = ["held", "unknown"].includes(lockState(this.dir));
     const end = this.#rows.info(INFO_END);
+    // Events come in WAL mode, and only a recorder that wrote its end row leaves it.
+    if (end === undefined && this.#leftWal && this.lastEvent().seq > 0) {
+      throw this.#rows.corrupt("its end row is missing");
+    }
     return { recording, end, state: end !== undefined ? "ended" : running ? "recording" : "cut" };
   }
 
@@ -108,7 +115,7 @@ export class TraceReader {
 
   /** Seq and time of the last event that is stored; both 0: there is none. */
   lastEvent(): { seq: number; tNs: number } {
-    const batch = this.#journal.last();
+    const batch = this.#journal.lastStored();
     if (batch === undefined) return { seq: 0, tNs: 0 };
     return { seq: batch.seq + batch.cursor.count - 1, tNs: batch.cursor.lastNs };
   }
@@ -151,9 +158,13 @@ export class TraceReader {
   /** All processes, by start. @throws {DiffKeeperError} `data_corrupt` */
   processes(): ProcessRow[] {
     const processes: ProcessRow[] = [];
+    const stored = this.#journal.stored("processes");
     for (const row of this.#rows.all(rangeOf("process"))) {
       const { startNs, pid } = this.#rows.key(row.key, "process");
       processes.push({ startNs, pid, info: this.#rows.json(row) });
+    }
+    if (stored !== undefined && stored !== processes.length) {
+      throw this.#rows.corrupt("a process is missing");
     }
     return processes;
   }
@@ -175,6 +186,26 @@ export class TraceReader {
     const count = this.#rows.count(rangeOf(sort));
     assert(count >= 0, "a count must not be negative");
     return count;
+  }
+
+  /** All rows, as the table has them. */
+  countAll(): number {
+    return this.#rows.countAll();
+  }
+
+  /** What SQLite itself finds wrong; at most `max` lines. Reads the whole file, in one transaction. */
+  integrity(max: number): string[] {
+    return this.#rows.integrity(max);
+  }
+
+  /** The smallest key of a range, as the index has it. */
+  keyFrom(range: KeyRange): Uint8Array | undefined {
+    return this.#rows.firstKey(range);
+  }
+
+  /** The row with a key, its value not checked. @throws {DiffKeeperError} `data_corrupt`: index and table do not agree. */
+  rowOf(key: Uint8Array): Row | undefined {
+    return this.#rows.byKeyBytes(key);
   }
 
   /** Closes the database and forgets the cache; views that were given stay valid. */

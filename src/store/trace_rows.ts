@@ -1,7 +1,11 @@
 /**
  * The rows of an open trace: lookups by id, key and range, with every failure of SQLite and every broken value turned into
  * an error that names the trace. The only place where the reading side speaks SQL. Each call is a transaction of its own.
+ * SQLite keeps each key twice, in the table and in the index, and compares them only when asked to: so every row is taken
+ * from the table through the index (or back), and must have the same key and id in both. One flipped bit cannot pass off
+ * one row as another.
  */
+import { Buffer } from "node:buffer";
 import type { Database, SQLQueryBindings, Statement } from "bun:sqlite";
 import { assert } from "../base/assert.ts";
 import { DiffKeeperError } from "../base/error.ts";
@@ -9,7 +13,7 @@ import { READER_PAGE_ROWS_MAX } from "../base/limits.ts";
 import { unwrap, ValueKind } from "../format/envelope.ts";
 import { buildKey, type KeyRange, parseKey, type TraceKey } from "../format/keys.ts";
 import type { JsonObject, JsonValue } from "./schema.ts";
-import { storeError } from "./store_error.ts";
+import { storeError, thrownCode } from "./store_error.ts";
 import type { OpenTrace } from "./trace_open.ts";
 
 /** A row as stored; the value with its envelope, not yet checked. */
@@ -19,19 +23,33 @@ export interface Row {
   value: Uint8Array;
 }
 
-type RowStatement = Statement<Row, SQLQueryBindings[]>;
+/** A row as it comes from SQLite: what the table has, and what the index has of it. */
+interface FoundRow extends Row {
+  /** Null: the other of the two does not have the row. */
+  otherId: number | null;
+  otherKey: Uint8Array | null;
+}
 
-const IN_RANGE = "FROM kv WHERE key >= ?1 AND key < ?2 ORDER BY key";
+type RowStatement = Statement<FoundRow, SQLQueryBindings[]>;
+
+/** `i` is read from the index alone, `t` from the table alone. */
+const BY_KEY = "SELECT i.id, t.key, t.value, t.id AS otherId, i.key AS otherKey " +
+  "FROM kv i LEFT JOIN kv t ON t.id = i.id WHERE";
+const ONLY_KEY = "SELECT id, key, x'' AS value, id AS otherId, key AS otherKey FROM kv WHERE";
 const SQL = {
-  first: `SELECT id, key, value ${IN_RANGE} LIMIT 1`,
-  last: `SELECT id, key, value ${IN_RANGE} DESC LIMIT 1`,
+  first: `${BY_KEY} i.key >= ?1 AND i.key < ?2 ORDER BY i.key LIMIT 1`,
+  last: `${BY_KEY} i.key >= ?1 AND i.key < ?2 ORDER BY i.key DESC LIMIT 1`,
   // Answered by the index alone: the value, which may be large, is not read.
-  firstKey: `SELECT id, key, x'' AS value ${IN_RANGE} LIMIT 1`,
-  lastKey: `SELECT id, key, x'' AS value ${IN_RANGE} DESC LIMIT 1`,
-  page: `SELECT id, key, value ${IN_RANGE} LIMIT ${READER_PAGE_ROWS_MAX}`,
-  count: "SELECT count(*) AS id, x'' AS key, x'' AS value FROM kv WHERE key >= ?1 AND key < ?2",
-  byId: "SELECT id, key, value FROM kv WHERE id = ?1",
-  byKey: "SELECT id, key, value FROM kv WHERE key = ?1",
+  firstKey: `${ONLY_KEY} key >= ?1 AND key < ?2 ORDER BY key LIMIT 1`,
+  lastKey: `${ONLY_KEY} key >= ?1 AND key < ?2 ORDER BY key DESC LIMIT 1`,
+  page: `${BY_KEY} i.key >= ?1 AND i.key < ?2 ORDER BY i.key LIMIT ${READER_PAGE_ROWS_MAX}`,
+  count: "SELECT count(*) AS id, x'' AS key, x'' AS value, 0 AS otherId, x'' AS otherKey " +
+    "FROM kv WHERE key >= ?1 AND key < ?2",
+  countAll: "SELECT count(*) AS id, x'' AS key, x'' AS value, 0 AS otherId, x'' AS otherKey " +
+    "FROM kv NOT INDEXED",
+  byId: "SELECT t.id, t.key, t.value, i.id AS otherId, i.key AS otherKey " +
+    "FROM kv t LEFT JOIN kv i ON i.key = t.key WHERE t.id = ?1",
+  byKey: `${BY_KEY} i.key = ?1`,
 } as const;
 type SqlName = keyof typeof SQL;
 
@@ -53,22 +71,22 @@ export class TraceRows {
 
   /** The row with the smallest key of the range. */
   first(range: KeyRange): Row | undefined {
-    return this.#one("first", [range.from, range.to]);
+    return this.#inRange("first", range);
   }
 
   /** The row with the greatest key of the range. */
   last(range: KeyRange): Row | undefined {
-    return this.#one("last", [range.from, range.to]);
+    return this.#inRange("last", range);
   }
 
   /** The smallest key of the range, without its value. */
   firstKey(range: KeyRange): Uint8Array | undefined {
-    return this.#one("firstKey", [range.from, range.to])?.key;
+    return this.#inRange("firstKey", range)?.key;
   }
 
   /** The greatest key of the range, without its value. */
   lastKey(range: KeyRange): Uint8Array | undefined {
-    return this.#one("lastKey", [range.from, range.to])?.key;
+    return this.#inRange("lastKey", range)?.key;
   }
 
   byId(id: number): Row | undefined {
@@ -76,12 +94,33 @@ export class TraceRows {
   }
 
   byKey(key: TraceKey): Row | undefined {
-    return this.#one("byKey", [buildKey(key)]);
+    return this.byKeyBytes(buildKey(key));
   }
 
-  /** Rows in the range. */
+  /** As `byKey`, for a key that need not be one of ours. */
+  byKeyBytes(key: Uint8Array): Row | undefined {
+    return this.#one("byKey", [key]);
+  }
+
+  /** Rows in the range, as the index has them. */
   count(range: KeyRange): number {
-    return this.#one("count", [range.from, range.to])?.id ?? 0;
+    return this.#count("count", [range.from, range.to]);
+  }
+
+  /** All rows, as the table has them. */
+  countAll(): number {
+    return this.#count("countAll", []);
+  }
+
+  /** What SQLite finds wrong with its pages, its table and its index; at most `max` lines. Reads the whole file. */
+  integrity(max: number): string[] {
+    assert(max > 0 && Number.isInteger(max), "a number of lines must be a whole number");
+    return this.#attempt(() => {
+      const lines = this.#db.query<{ integrity_check: unknown }, []>(
+        `PRAGMA integrity_check(${max})`,
+      ).all().map((row) => String(row.integrity_check));
+      return lines.length === 1 && lines[0] === "ok" ? [] : lines;
+    });
   }
 
   /** All rows of the range in order of their keys, fetched in pages. */
@@ -89,7 +128,7 @@ export class TraceRows {
     let from = range.from;
     for (;;) {
       const page = this.#run("page", (statement) => statement.all(from, range.to));
-      for (const row of page) yield this.#typed(row);
+      for (const row of page) yield this.#within(this.#typed(row), { from, to: range.to });
       const last = page.at(-1);
       if (last === undefined || page.length < READER_PAGE_ROWS_MAX) return;
       from = keyAfter(last.key);
@@ -153,27 +192,62 @@ export class TraceRows {
     return row === null ? undefined : this.#typed(row);
   }
 
+  #inRange(name: SqlName, range: KeyRange): Row | undefined {
+    const row = this.#one(name, [range.from, range.to]);
+    return row === undefined ? undefined : this.#within(row, range);
+  }
+
+  #count(name: SqlName, bindings: SQLQueryBindings[]): number {
+    return this.#run(name, (statement) => statement.get(...bindings))?.id ?? 0;
+  }
+
   #run<T>(name: SqlName, run: (statement: RowStatement) => T): T {
-    try {
+    return this.#attempt(() => {
       let statement = this.#statements.get(name);
       if (statement === undefined) {
-        statement = this.#db.prepare<Row, SQLQueryBindings[]>(SQL[name]);
+        statement = this.#db.prepare<FoundRow, SQLQueryBindings[]>(SQL[name]);
         this.#statements.set(name, statement);
       }
       return run(statement);
+    });
+  }
+
+  #attempt<T>(run: () => T): T {
+    try {
+      return run();
     } catch (thrown) {
+      // The statements are constant: where SQLite does not understand one, the schema is damaged.
+      if (DAMAGE_CODES.has(thrownCode(thrown))) throw this.corrupt("it is damaged", thrown);
       throw storeError(thrown, `cannot read trace "${this.dir}"`, this.#path);
     }
   }
 
   /** SQLite keeps a type per value: damage can turn a blob into a number. */
-  #typed(row: Row): Row {
-    const sound = row.key instanceof Uint8Array && row.value instanceof Uint8Array;
-    if (!sound || typeof row.id !== "number") throw this.corrupt("a row has values of other types");
-    assert(row.id >= 0, "a row id must not be negative");
-    return row;
+  #typed(row: FoundRow): Row {
+    const { id, key, value, otherId, otherKey } = row;
+    if (otherId === null || otherKey === null) {
+      throw this.corrupt("a row is missing in the table or in its index");
+    }
+    const sound = key instanceof Uint8Array && value instanceof Uint8Array &&
+      otherKey instanceof Uint8Array;
+    if (!sound || typeof id !== "number") throw this.corrupt("a row has values of other types");
+    if (id !== otherId || Buffer.compare(key, otherKey) !== 0) {
+      throw this.corrupt("a row has another key or id in the index than in the table");
+    }
+    if (id < 0) throw this.corrupt("a row has a negative id");
+    return { id, key, value };
+  }
+
+  /** In a damaged index a search can end anywhere: this also makes every walk along the keys end. */
+  #within(row: Row, range: KeyRange): Row {
+    const { key } = row;
+    if (Buffer.compare(key, range.from) >= 0 && Buffer.compare(key, range.to) < 0) return row;
+    throw this.corrupt("its index is not in order");
   }
 }
+
+/** Results of SQLite that only a damaged file gives to a constant statement. */
+const DAMAGE_CODES: ReadonlySet<string> = new Set(["SQLITE_ERROR", "SQLITE_TOOBIG"]);
 
 /** The smallest key greater than this one. */
 export function keyAfter(key: Uint8Array): Uint8Array {
