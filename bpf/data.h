@@ -51,7 +51,7 @@ static __always_inline int piece(struct dk_write *w, struct scratch *s, const vo
   u32 size = sizeof(*w) + n;
   w->payload_len = n;
   w->h.size = (size + 7) & ~7u;
-  if (bpf_ksym_exists(bpf_probe_read_user_dynptr)) {
+  if (HAS_USER_DYNPTR) {
     struct bpf_dynptr d;
     if (bpf_ringbuf_reserve_dynptr(&ring, w->h.size, 0, &d)) {
       bpf_ringbuf_discard_dynptr(&d, BPF_RB_NO_WAKEUP);
@@ -77,16 +77,8 @@ static __always_inline int piece(struct dk_write *w, struct scratch *s, const vo
   return bpf_ringbuf_output(&ring, s->buf, size, BPF_RB_NO_WAKEUP) ? -1 : 0;
 }
 
-struct pieces_ctx {
-  struct dk_write *w;
-  struct scratch *s;
-  int failed;
-};
-
-/* One step over the iovecs of a call, cut at DK_CHUNK_BYTES; its state lives in scratch. Returns 1 when done. */
-static long piece_cb(u32 i, struct pieces_ctx *ctx) {
-  struct scratch *s = ctx->s;
-  struct dk_write *w = ctx->w;
+/* One step over the iovecs of a call, cut at DK_CHUNK_BYTES; its state lives in scratch. Returns 1 when done, -1 on failure. */
+static __always_inline int piece_step(struct dk_write *w, struct scratch *s) {
   if (s->off >= s->total) return 1;
   if (!s->left) {
     struct iovec v = {};
@@ -94,17 +86,14 @@ static long piece_cb(u32 i, struct pieces_ctx *ctx) {
     s->iov += sizeof(v);
     s->ptr = v.base;
     s->left = v.len;
-    return 0;
+    if (!v.len) return 0;
   }
   u64 n = s->left, rest = s->total - s->off;
   if (n > rest) n = rest;
   if (n > DK_CHUNK_BYTES) n = DK_CHUNK_BYTES;
   w->payload_off = s->off;
   if (s->off + n >= s->total) w->h.flags |= DK_F_LAST;
-  if (piece(w, s, (void *)s->ptr, n)) {
-    ctx->failed = 1;
-    return 1;
-  }
+  if (piece(w, s, (void *)s->ptr, n)) return -1;
   w->h.kind = DK_CHUNK;
   w->h.flags &= ~DK_F_NO_PAYLOAD;
   s->ptr += n;
@@ -113,15 +102,21 @@ static long piece_cb(u32 i, struct pieces_ctx *ctx) {
   return 0;
 }
 
-static __always_inline int pieces(struct dk_write *w, struct scratch *s) {
-  struct pieces_ctx ctx = {.w = w, .s = s};
-  if (HAS_BPF_LOOP) {
-    bpf_loop(PIECES_MAX, piece_cb, &ctx, 0);
-  } else {
-    for (int i = 0; i < STEPS_WITHOUT_LOOP; i++)
-      if (piece_cb(i, &ctx)) break;
+__noinline int pieces_part(struct dk_write *w, struct scratch *s) {
+  if (!w || !s) return -1;
+  for (int i = 0; i < PART_STEPS; i++) {
+    int done = piece_step(w, s);
+    if (done) return done;
   }
-  return ctx.failed || s->off < s->total ? -1 : 0;
+  return 0;
+}
+
+static __always_inline int pieces(struct dk_write *w, struct scratch *s) {
+  for (int i = 0; i < PIECES_MAX / PART_STEPS; i++) {
+    int done = pieces_part(w, s);
+    if (done) return done < 0 ? -1 : 0;
+  }
+  return s->off < s->total ? -1 : 0;
 }
 
 /* Fills the fixed part; `offset` ~0 means: where the file position or the lock hook says. */
@@ -149,17 +144,18 @@ static __always_inline bool ring_fits(u64 bytes) {
   return bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) + bytes + (bytes >> 4) + 4096 < size;
 }
 
+static __always_inline void lost_data(u64 bytes) {
+  lost(DK_LOST_RING);
+  __sync_fetch_and_add(&dk_shared.lost[DK_LOST_BYTES], bytes);
+}
+
 /* A call whose bytes are not in user memory, or do not fit: they are read back from the file. */
 static __always_inline void send_readback(struct dk_write *w, struct task_state *st, bool stop) {
   w->h.flags |= DK_F_NO_PAYLOAD | DK_F_LAST;
   if (stop && st->in_tree) w->h.flags |= DK_F_STOPPED;
   if (piece(w, NULL, NULL, 0)) {
     struct dk_write *r = bpf_ringbuf_reserve(&ring, sizeof(*w), 0);
-    if (!r) {
-      lost(DK_LOST_RING);
-      __sync_fetch_and_add(&dk_shared.lost[DK_LOST_BYTES], w->h.ret);
-      return;
-    }
+    if (!r) return lost_data(w->h.ret);
     *r = *w;
     r->payload_len = 0;
     r->h.size = sizeof(*w);
@@ -205,25 +201,22 @@ static __always_inline void data_exit(struct task_state *st, struct pt_regs *reg
     send_readback(&w, st, true);
     return;
   }
-  if ((class == C_WRITE || class == C_PWRITE) && ret <= DK_CHUNK_BYTES && bpf_ksym_exists(bpf_probe_read_user_dynptr)) {
+  if ((class == C_WRITE || class == C_PWRITE) && ret <= DK_CHUNK_BYTES && HAS_USER_DYNPTR) {
     w.h.flags |= DK_F_LAST;
-    if (piece(&w, NULL, (void *)ptr, ret)) {
-      lost(DK_LOST_RING);
-      __sync_fetch_and_add(&dk_shared.lost[DK_LOST_BYTES], ret);
-    }
+    if (piece(&w, NULL, (void *)ptr, ret)) lost_data(ret);
     return;
   }
-  struct scratch *s = scratch_get();
-  if (!s) return;
+  struct scratch *s = scratch_try();
+  if (!s) {
+    send_readback(&w, st, true);
+    return;
+  }
   s->off = 0;
   s->total = ret;
   s->iov = ptr;
   s->ptr = ptr;
   s->left = class == C_WRITE || class == C_PWRITE ? ret : 0;
-  if (pieces(&w, s)) {
-    lost(DK_LOST_RING);
-    __sync_fetch_and_add(&dk_shared.lost[DK_LOST_BYTES], ret);
-  }
+  if (pieces(&w, s)) lost_data(ret);
   scratch_put(s);
 }
 #endif

@@ -205,12 +205,21 @@ extern void *bpf_rdonly_cast(const void *obj, u32 btf_id) __ksym __weak;
 #define bpf_ksym_exists(sym) (!!(sym))
 #endif
 
+/* What newer kernels offer. DK_OLDEST: a build that does without all of it, to test on any kernel what 5.15 gets. */
+#if defined(DK_OLDEST)
+#define HAS_USER_DYNPTR 0
+#define HAS_RDONLY_CAST 0
+#else
+#define HAS_USER_DYNPTR bpf_ksym_exists(bpf_probe_read_user_dynptr)
+#define HAS_RDONLY_CAST bpf_ksym_exists(bpf_rdonly_cast)
+#endif
+
 /* Field `f` of the `struct T` at p, for hot paths: a load where the kernel allows it, else bpf_probe_read_kernel (15 ns more). */
 #define GET(p, T, f)                                                                         \
   ({                                                                                         \
     struct T *_p = (void *)(p);                                                              \
     __typeof__(_p->f) _v;                                                                    \
-    if (bpf_ksym_exists(bpf_rdonly_cast)) {                                                  \
+    if (HAS_RDONLY_CAST) {                                                                   \
       struct T *_q = bpf_rdonly_cast(_p, bpf_core_type_id_kernel(struct T));                 \
       _v = _q->f;                                                                            \
     } else {                                                                                 \
@@ -219,15 +228,10 @@ extern void *bpf_rdonly_cast(const void *obj, u32 btf_id) __ksym __weak;
     _v;                                                                                      \
   })
 
-/* bpf_loop is there from 5.17 on; its callback is verified once. Without it a loop is verified step by step, so it is shorter. */
-enum bpf_func_id___loop { BPF_FUNC_loop___loop = 181 };
-#define HAS_BPF_LOOP bpf_core_enum_value_exists(enum bpf_func_id___loop, BPF_FUNC_loop___loop)
-#define STEPS_WITHOUT_LOOP 256
-
 static __always_inline void dk_mtime(struct inode *inode, s64 *sec, u32 *nsec) {
   struct inode___c *c = (void *)inode;
   if (bpf_core_field_exists(c->i_mtime_nsec)) {
-    if (bpf_ksym_exists(bpf_rdonly_cast)) {
+    if (HAS_RDONLY_CAST) {
       c = bpf_rdonly_cast(inode, bpf_core_type_id_kernel(struct inode));
       *sec = c->i_mtime_sec;
       *nsec = c->i_mtime_nsec;

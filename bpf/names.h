@@ -84,16 +84,6 @@ static __always_inline void base_of(struct dk_inode *o, struct task_struct *task
   inode_state(o, BPF_CORE_READ(d, d_inode));
 }
 
-struct call_args {
-  u64 path0, path1, value;
-  s64 dir0, dir1;
-  u64 arg[4];
-  u32 value_len;
-  s32 fd;      /* target by descriptor, -1 by path */
-  u8 strings;  /* 1: path0, 2: path1, 4: value */
-  u8 name1;    /* path1 is no path: attribute name */
-};
-
 /* sun_path of a struct sockaddr_un (unix(7)); 0 for other families, unnamed and abstract addresses. */
 static __always_inline u64 unix_path(u64 address) {
   struct {
@@ -173,21 +163,20 @@ static __always_inline u32 put_string(struct scratch *s, u64 user) {
 static __always_inline bool call_matters(struct task_state *st) { return st->watched || !st->touched; }
 
 /* Global, so that it is verified once. Returns 1 when a record was sent. */
-__noinline int call_send(struct task_state *st, struct call_args *a, u64 nr_ret) {
-  if (!st || !a) return 0;
+__noinline int call_send(struct task_state *st, u64 nr_ret) {
+  if (!st) return 0;
+  struct call_args *a = &st->args;
   struct task_struct *task = bpf_get_current_task_btf();
-  struct dk_inode base0, base1;
-  __builtin_memset(&base0, 0, sizeof(base0));
-  __builtin_memset(&base1, 0, sizeof(base1));
+  __builtin_memset(st->base, 0, sizeof(st->base));
   char c = 0;
   if (a->strings & 1) {
     bpf_probe_read_user(&c, 1, (void *)a->path0);
-    if (c != '/') base_of(&base0, task, a->dir0);
+    if (c != '/') base_of(&st->base[0], task, a->dir0);
   }
   if ((a->strings & 2) && !a->name1) {
     c = 0;
     bpf_probe_read_user(&c, 1, (void *)a->path1);
-    if (c != '/') base_of(&base1, task, a->dir1);
+    if (c != '/') base_of(&st->base[1], task, a->dir1);
   }
   struct scratch *s = scratch_get();
   if (!s) return 0;
@@ -198,8 +187,8 @@ __noinline int call_send(struct task_state *st, struct call_args *a, u64 nr_ret)
   o->h.fd = a->fd;
   o->h.flags = (st->in_tree ? 0 : DK_F_OUTSIDE) | (a->fd >= 0 ? DK_F_BY_FD : 0);
   for (int i = 0; i < 4; i++) o->arg[i] = a->arg[i];
-  o->base[0] = base0;
-  o->base[1] = base1;
+  o->base[0] = st->base[0];
+  o->base[1] = st->base[1];
   o->lock_seq = st->lock_seq;
   u32 n = st->touched;
   if (n > DK_TOUCH_MAX) n = DK_TOUCH_MAX;
@@ -228,11 +217,11 @@ __noinline int call_send(struct task_state *st, struct call_args *a, u64 nr_ret)
 /* Returns true when a record was sent. */
 static __always_inline bool call_exit(struct task_state *st, struct task_struct *task, struct pt_regs *regs, u32 class,
                                       u32 nr, s64 ret) {
-  struct call_args a;
-  call_args(&a, regs, class, nr);
-  if (class == C_BIND && !a.path0) return false;
-  if (a.fd >= 0) {
-    struct file *file = file_of(task, a.fd);
+  struct call_args *a = &st->args;
+  call_args(a, regs, class, nr);
+  if (class == C_BIND && !a->path0) return false;
+  if (a->fd >= 0) {
+    struct file *file = file_of(task, a->fd);
     if (!file) return false;
     struct inode *inode = BPF_CORE_READ(file, f_inode);
     u32 mode = BPF_CORE_READ(inode, i_mode);
@@ -243,6 +232,6 @@ static __always_inline bool call_exit(struct task_state *st, struct task_struct 
     st->touch[0] = after;
     st->touched = 1;
   }
-  return call_send(st, &a, (u64)nr << 32 | (u32)ret);
+  return call_send(st, (u64)nr << 32 | (u32)ret);
 }
 #endif

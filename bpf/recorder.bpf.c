@@ -182,39 +182,6 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child) {
   return 0;
 }
 
-/* One name of the executable's path into scratch at s->len, leaf first. Returns 1 at the root. */
-static long exe_name_cb(u32 i, struct walk_ctx *ctx) {
-  struct scratch *s = ctx->s;
-  struct dentry *at = (void *)s->dentry;
-  struct mount *m = (void *)s->mnt;
-  if (at == BPF_CORE_READ(m, mnt.mnt_root)) {
-    struct mount *up = BPF_CORE_READ(m, mnt_parent);
-    if (up == m || !up) return 1;
-    s->dentry = (u64)BPF_CORE_READ(m, mnt_mountpoint);
-    s->mnt = (u64)up;
-    return 0;
-  }
-  struct dentry *parent = BPF_CORE_READ(at, d_parent);
-  u32 len = s->len;
-  if (parent == at || !parent || len > DK_NAMES_BYTES - 256) return 1;
-  long n = bpf_probe_read_kernel_str(s->buf + len, 256, BPF_CORE_READ(at, d_name.name));
-  if (n > 0) s->len = len + (n & 511);
-  s->dentry = (u64)parent;
-  return 0;
-}
-
-static __always_inline void put_names(struct scratch *s, struct dentry *d, struct vfsmount *m) {
-  struct walk_ctx ctx = {.s = s};
-  s->dentry = (u64)d;
-  s->mnt = (u64)((char *)m - bpf_core_field_offset(struct mount, mnt));
-  if (HAS_BPF_LOOP) {
-    bpf_loop(STEPS_WITHOUT_LOOP, exe_name_cb, &ctx, 0);
-    return;
-  }
-  for (int i = 0; i < 64; i++)
-    if (exe_name_cb(i, &ctx)) return;
-}
-
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(on_exec, struct task_struct *p, int old_pid, struct linux_binprm *bprm) {
   bool first = p->tgid == dk_shared.launcher_tgid && dk_shared.launcher_tgid;
@@ -229,8 +196,8 @@ int BPF_PROG(on_exec, struct task_struct *p, int old_pid, struct linux_binprm *b
   }
   if (!st->in_tree) return 0;
   st->pending = 0;
-  struct dk_inode cwd;
-  base_of(&cwd, p, AT_FDCWD);
+  struct dk_inode *cwd = &st->base[0];
+  base_of(cwd, p, AT_FDCWD);
   struct scratch *s = scratch_get();
   if (!s) return 0;
   struct dk_exec *o = (void *)s->buf;
@@ -238,11 +205,11 @@ int BPF_PROG(on_exec, struct task_struct *p, int old_pid, struct linux_binprm *b
   o->ppid = p->real_parent->tgid;
   o->uid = BPF_CORE_READ(p, cred, uid.val);
   o->gid = BPF_CORE_READ(p, cred, gid.val);
-  o->cwd_dev = cwd.dev;
-  o->cwd_ino = cwd.ino;
+  o->cwd_dev = cwd->dev;
+  o->cwd_ino = cwd->ino;
   struct file *exe = BPF_CORE_READ(bprm, file);
-  s->len = sizeof(*o);
-  put_names(s, BPF_CORE_READ(exe, f_path.dentry), BPF_CORE_READ(exe, f_path.mnt));
+  s->to_root = 1;
+  walk(s, BPF_CORE_READ(exe, f_path.dentry), BPF_CORE_READ(exe, f_path.mnt), sizeof(*o));
   u32 at = s->len;
   o->exe_len = at - sizeof(*o);
   u64 start = BPF_CORE_READ(p, mm, arg_start), n = BPF_CORE_READ(p, mm, arg_end) - start;

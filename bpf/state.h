@@ -6,7 +6,7 @@
 #include "calls.h"
 
 #define SCRATCH_BYTES (512 * 1024)
-#define WALK_STEPS_MAX 1024
+#define PART_STEPS 8 /* a long loop runs in parts, each a call of a global function, which is verified once (5.15 has no bpf_loop) */
 #define DEVS_MAX 16
 #define VERDICT_OUTSIDE (-1)
 #define VERDICT_EXCLUDED (-2)
@@ -21,7 +21,19 @@ struct verdict {
   u32 epoch; /* VERDICT_OUTSIDE holds only while no rename or link happened since */
 };
 
-/* What sys_enter leaves for sys_exit. */
+/* A CALL's arguments, taken apart. */
+struct call_args {
+  u64 path0, path1, value;
+  s64 dir0, dir1;
+  u64 arg[4];
+  u32 value_len;
+  s32 fd;      /* target by descriptor, -1 by path */
+  u8 strings;  /* 1: path0, 2: path1, 4: value */
+  u8 name1;    /* path1 is no path: attribute name */
+};
+
+/* What sys_enter leaves for sys_exit, and what sys_exit needs room for (kernels below 6.13 give all functions of a call chain 512
+ * bytes of stack together). */
 struct task_state {
   u64 enter_ns;
   u64 file;      /* struct file * of a data call on a file we follow, else 0 */
@@ -34,6 +46,8 @@ struct task_state {
   u32 watched;   /* one of the touched inodes lies on a watched filesystem */
   u64 touched_ptr[DK_TOUCH_MAX];
   struct dk_inode touch[DK_TOUCH_MAX];
+  struct call_args args;
+  struct dk_inode base[2]; /* directories that the paths of a CALL start from; the cwd of an EXEC */
 };
 
 struct {
@@ -56,14 +70,18 @@ struct {
   __type(value, struct task_state);
 } tasks SEC(".maps");
 
-/* One slot for each CPU (set by the loader): programs on system call tracepoints run without preemption. */
+/* One slot for each CPU, after SCRATCH_SPARE spare ones (the number is set by the loader): from 7.0 on a program on a tracepoint may
+ * be preempted by another on the same CPU. */
+#define SCRATCH_SPARE 8
 struct scratch {
   u32 busy, depth;
   u64 dentry, mnt; /* where a walk stands; in memory, so that the verifier need not track it */
-  u32 len;
+  u32 len;         /* bytes of buf in use: the next name goes there */
   s32 root;
   u64 anchor_ino;
-  u32 anchor_dev, done;
+  u32 anchor_dev, cut;
+  u32 steps;
+  u32 to_root;     /* the walk stops at no directory already announced */
   u64 iov, ptr, left, off, total; /* where a copy of payload stands */
   u8 buf[SCRATCH_BYTES];
 };
@@ -94,13 +112,18 @@ static __always_inline void lost(u32 class) {
   if (class < 8) __sync_fetch_and_add(&dk_shared.lost[class], 1);
 }
 
-static __always_inline struct scratch *scratch_get(void) {
-  u32 cpu = bpf_get_smp_processor_id();
-  struct scratch *s = bpf_map_lookup_elem(&scratches, &cpu);
-  if (!s || __sync_lock_test_and_set(&s->busy, 1)) {
-    lost(DK_LOST_SCRATCH);
-    return NULL;
+static __always_inline struct scratch *scratch_try(void) {
+  u32 slot = bpf_get_smp_processor_id() + SCRATCH_SPARE;
+  for (u32 i = 0; i <= SCRATCH_SPARE; i++) {
+    struct scratch *s = bpf_map_lookup_elem(&scratches, &slot);
+    if (s && !__sync_lock_test_and_set(&s->busy, 1)) return s;
+    slot = i;
   }
+  return NULL;
+}
+static __always_inline struct scratch *scratch_get(void) {
+  struct scratch *s = scratch_try();
+  if (!s) lost(DK_LOST_SCRATCH);
   return s;
 }
 static __always_inline void scratch_put(struct scratch *s) { __sync_lock_test_and_set(&s->busy, 0); }
@@ -111,6 +134,8 @@ static __always_inline u32 dev_of(struct inode *inode) { return GET(GET(inode, i
 
 /* The open file behind a descriptor. `task` is the current task, as bpf_get_current_task_btf gives it. */
 static __always_inline struct file *file_of(struct task_struct *task, u32 fd) {
+  /* untyped: for a typed pointer to the task newer verifiers search all type names of the kernel, at each place it is used */
+  if (HAS_RDONLY_CAST) task = bpf_rdonly_cast(task, bpf_core_type_id_kernel(struct task_struct));
   struct fdtable *fdt = task->files->fdt;
   if (fd >= fdt->max_fds) return NULL;
   struct file *file = NULL;

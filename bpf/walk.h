@@ -16,12 +16,14 @@ static __always_inline void verdict_set(struct inode_key *k, s32 root) {
   if (bpf_map_update_elem(&inodes, k, &v, BPF_ANY)) lost(DK_LOST_INODE);
 }
 
+#define WALK_STEPS_MAX 1024 /* names and mount points of one path */
+
 /* One step of a walk, state in scratch. Returns true when the walk ended. */
-static __always_inline bool walk_step(struct scratch *s, bool first) {
+static __always_inline bool walk_step(struct scratch *s) {
   struct dentry *d = (void *)s->dentry;
   struct mount *m = (void *)s->mnt;
   struct inode *inode = BPF_CORE_READ(d, d_inode);
-  if (!first && inode) {
+  if (s->steps++ && !s->to_root && inode) {
     struct inode_key k;
     inode_key(&k, inode);
     s32 root;
@@ -43,35 +45,39 @@ static __always_inline bool walk_step(struct scratch *s, bool first) {
   if (parent == d || !parent) return true;
   u32 len = s->len;
   if (len > DK_NAMES_BYTES - 256) {
-    s->done = 2;
+    s->cut = 1;
     return true;
   }
   const unsigned char *name = BPF_CORE_READ(d, d_name.name);
-  /* offset sizeof(dk_node) > 0: kernels below 6.2 may write dst[-1] on a fault at the first byte */
-  long n = bpf_probe_read_kernel_str(s->buf + sizeof(struct dk_node) + len, 256, name);
+  /* kernels below 6.2 may write dst[-1] on a fault at the first byte: there is always a fixed part before the names */
+  long n = bpf_probe_read_kernel_str(s->buf + len, 256, name);
   if (n > 0) s->len = len + (n & 511);
   s->depth++;
   s->dentry = (u64)parent;
   return false;
 }
 
-struct walk_ctx {
-  struct scratch *s;
-};
-static long walk_cb(u32 i, struct walk_ctx *ctx) {
-  if (!walk_step(ctx->s, i == 0)) return 0;
-  if (!ctx->s->done) ctx->s->done = 1;
-  return 1;
+__noinline int walk_part(struct scratch *s) {
+  if (!s) return 1;
+  for (int i = 0; i < PART_STEPS; i++)
+    if (walk_step(s)) return 1;
+  return 0;
 }
 
-static __always_inline void walk(struct scratch *s) {
-  struct walk_ctx ctx = {.s = s};
-  if (HAS_BPF_LOOP) {
-    bpf_loop(WALK_STEPS_MAX, walk_cb, &ctx, 0);
-    return;
-  }
-  for (int i = 0; i < STEPS_WITHOUT_LOOP; i++)
-    if (walk_cb(i, &ctx)) return;
+/* Walks from a dentry upwards; names go into the buffer from `at` on, which must be more than 0. */
+static __always_inline void walk(struct scratch *s, struct dentry *dentry, struct vfsmount *mnt, u32 at) {
+  s->dentry = (u64)dentry;
+  s->mnt = (u64)((char *)mnt - bpf_core_field_offset(struct mount, mnt));
+  s->len = at;
+  s->depth = 0;
+  s->root = VERDICT_OUTSIDE;
+  s->anchor_ino = 0;
+  s->anchor_dev = 0;
+  s->cut = 0;
+  s->steps = 0;
+  for (int i = 0; i < WALK_STEPS_MAX / PART_STEPS; i++)
+    if (walk_part(s)) return;
+  s->cut = 1;
 }
 
 /* Sends NODE for the inode of (struct dentry *, struct vfsmount *) and stores its verdict, which it returns. A global function, so
@@ -83,29 +89,22 @@ __noinline int announce(u64 dentry_ptr, u64 mnt_ptr, int force_root) {
   if (!inode) return VERDICT_OUTSIDE;
   struct scratch *s = scratch_get();
   if (!s) return VERDICT_OUTSIDE;
-  s->dentry = (u64)dentry;
-  s->mnt = (u64)((char *)mnt - bpf_core_field_offset(struct mount, mnt));
-  s->len = 0;
-  s->depth = 0;
-  s->root = VERDICT_OUTSIDE;
-  s->anchor_ino = 0;
-  s->anchor_dev = 0;
-  s->done = 0;
-  walk(s);
-  if (s->done != 1) lost(DK_LOST_WALK);
+  s->to_root = 0;
+  walk(s, dentry, mnt, sizeof(struct dk_node));
+  if (s->cut) lost(DK_LOST_WALK);
   int root = force_root == VERDICT_OUTSIDE ? s->root : force_root;
   struct dk_node *n = (void *)s->buf;
-  u32 len = s->len & (2 * DK_NAMES_BYTES - 1);
-  header(&n->h, DK_NODE, sizeof(*n) + len, 0);
-  if (s->done != 1) n->h.flags |= DK_F_CUT;
+  u32 size = s->len & (2 * DK_NAMES_BYTES - 1);
+  header(&n->h, DK_NODE, size, 0);
+  if (s->cut) n->h.flags |= DK_F_CUT;
   if (!BPF_CORE_READ(dentry, d_hash.pprev)) n->h.flags |= DK_F_DELETED;
   inode_state(&n->inode, inode);
   n->anchor_dev = s->anchor_dev;
   n->root = root;
   n->anchor_ino = s->anchor_ino;
-  n->names_len = len;
+  n->names_len = size - sizeof(*n);
   n->depth = s->depth;
-  send(s, sizeof(*n) + len);
+  send(s, size);
   struct inode_key k;
   inode_key(&k, inode);
   verdict_set(&k, root);
