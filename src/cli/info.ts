@@ -1,6 +1,7 @@
 /** `diffkeeper info`: a recording in a few lines. */
 import type { Command } from "commander";
 import { formatBytes, formatCount, formatDurationNs } from "../base/units.ts";
+import { type Fidelity, fidelityText } from "../format/fidelity.ts";
 import { formatTime } from "../format/time_expr.ts";
 import { binaryOf, textOf } from "../history/path_text.ts";
 import type { Trace, TraceTotals } from "../history/trace.ts";
@@ -57,6 +58,8 @@ interface Facts {
   losses: Record<string, number>;
   /** Names compared with the real folders at the end, and differences healed; null: not compared. */
   verified: { entries: number; differences: number } | null;
+  /** Events that are not exact, by why; `exact`: there are none (notes and whole contents read back do not count). */
+  fidelity: Fidelity & { exact: boolean };
   kernel: string;
   machine: string;
   host: string;
@@ -71,6 +74,9 @@ function factsOf(trace: Trace): Facts {
   const end = trace.end();
   const totals: TraceTotals = withProgress("counting events", range.lastSeq, (onProgress) => {
     return trace.totals(onProgress);
+  });
+  const fidelity = withProgress("reading events", range.lastSeq, (onProgress) => {
+    return trace.fidelity(onProgress);
   });
   return {
     command: recording.argv.map((word) => shellWord(binaryOf(word))).join(" "),
@@ -91,6 +97,7 @@ function factsOf(trace: Trace): Facts {
     lost_bytes: totals.lostBytes,
     losses: end?.losses ?? {},
     verified: end?.audit ?? null,
+    fidelity: { exact: fidelityText(fidelity) === "exact", ...fidelity },
     kernel: recording.kernel,
     machine: recording.machine,
     host: recording.host,
@@ -119,6 +126,7 @@ function linesOf(facts: Facts): string[] {
       `${formatCount(facts.lost)}${lostBytes}${losses.length > 0 ? ` (${losses.join(", ")})` : ""}`,
     ],
     ["verified", verifiedText(facts)],
+    ["fidelity", fidelityText(facts.fidelity)],
     ["kernel", [facts.kernel, facts.machine].filter((text) => text !== "").join(" ")],
     ["tracer", facts.tracer],
     ["versions", Object.entries(facts.versions).map((pair) => pair.join(" ")).join(", ")],

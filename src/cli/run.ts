@@ -11,12 +11,14 @@ import * as infoCommand from "./info.ts";
 import * as launchCommand from "./launch.ts";
 import * as recordCommand from "./record.ts";
 import * as timelineCommand from "./timeline.ts";
+import * as verifyCommand from "./verify.ts";
 
 const COMMANDS = [
   recordCommand,
   timelineCommand,
   exportCommand,
   infoCommand,
+  verifyCommand,
   launchCommand,
 ] as const;
 
@@ -26,7 +28,8 @@ Examples:
   diffkeeper timeline                        what happened, event by event
   diffkeeper timeline --path status.log      what happened to one file
   diffkeeper export --time 2m14s --out then  the folder as it was at the end of second 14
-  diffkeeper info                            the recording in a few lines`;
+  diffkeeper info                            the recording in a few lines
+  diffkeeper verify                          whether the trace is whole`;
 
 /** The whole program with all its commands; made anew on each call, so that tests can run it twice. */
 export function createProgram(): Command {

@@ -35,6 +35,7 @@ interface TimelineFlags {
   around?: string;
   limit?: number;
   all?: boolean;
+  gaps?: boolean;
   json?: boolean;
   follow?: boolean;
 }
@@ -42,6 +43,12 @@ interface TimelineFlags {
 const HELP = `
 Each line: [time] #number OPERATION path (details) process[pid]
 A burst of writes to one file is one line, under the time and number of its last write.
+
+--gaps lists what is not exact; #0 is the baseline:
+  gap         changes were lost here                unread   content could not be had: zeros instead
+  settled     read back later, not as it happened   mapped   written through memory: see the resync after it
+  concurrent  overlapped another change             resync   the whole content was read back
+  note        a remark of the recorder
 
 Times: ${TIME_FORMS}.
 In scripts and shells quote the #. The rule: ${TIME_RULE}.`;
@@ -59,6 +66,7 @@ export function register(program: Command): void {
     .option("--around <time>", `the ${AROUND_LINES} lines (or --limit) nearest to a time`)
     .option("--limit <n>", "at most this many lines", parseCount)
     .option("--all", "each write on a line of its own")
+    .option("--gaps", "only what is not exact, and why: see below")
     .option("--json", "one JSON object per event")
     .option("--follow", "go on while the recording goes on")
     .addHelpText("after", HELP)
@@ -80,6 +88,7 @@ async function run(flags: TimelineFlags): Promise<void> {
       ...base,
       from: spanOf(flags.from, range, open),
       to: spanOf(flags.to, range, open),
+      inexact: flags.gaps === true,
     };
     if (open) await follow(trace, filter, flags);
     else show(trace, filter, flags);
@@ -139,12 +148,13 @@ function* burstsOf(timeline: Timeline, flags: TimelineFlags): Generator<Burst> {
 
 function lineMaker(trace: Trace, flags: TimelineFlags): (burst: Burst) => string {
   if (flags.json === true) {
-    const json = new TimelineJson(trace);
+    const json = new TimelineJson(trace, { why: flags.gaps === true });
     return ({ last }) => json.line(last);
   }
   const text = new TimelineText(trace, {
     color: hasColor(process.stdout),
     aligned: process.stdout.isTTY === true,
+    why: flags.gaps === true,
   });
   return (burst) => text.line(burst);
 }

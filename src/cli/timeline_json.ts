@@ -3,6 +3,7 @@
  * there: seq, t_ns, wall, op, root, path (the last two null where an event has no place in a watched folder). Where they
  * apply: path_b64, to, to_b64, offset, length, pid, comm, outside, and what an operation has of its own.
  */
+import { INEXACT_FLAGS, inexactWords } from "../format/fidelity.ts";
 import { EventFlag, Op, type OpName } from "../format/trace_event.ts";
 import { base64Of, isText, textOf } from "../history/path_text.ts";
 import type { EventPlace } from "../history/places.ts";
@@ -17,7 +18,7 @@ export const OP_NAMES: ReadonlyMap<number, OpName> = new Map(
 );
 
 /** Flags that a line shows. */
-const SHOWN_FLAGS = EventFlag.OUTSIDE | EventFlag.UNREAD;
+const SHOWN_FLAGS = EventFlag.OUTSIDE | INEXACT_FLAGS;
 const WRITE_HEAD = '{"seq":0,"t_ns":0,"wall":""';
 
 const HAS_OFFSET: ReadonlySet<number> = new Set([Op.WRITE, Op.FALLOCATE, Op.MMAP]);
@@ -34,6 +35,7 @@ const HAS_LENGTH: ReadonlySet<number> = new Set([
 export class TimelineJson {
   readonly #trace: Trace;
   readonly #roots: readonly string[];
+  readonly #why: boolean;
   readonly #startS: number;
   readonly #startNs: number;
   #place: EventPlace | undefined;
@@ -43,7 +45,9 @@ export class TimelineJson {
   #second = -1;
   #secondText = "";
 
-  constructor(trace: Trace) {
+  /** @param options.why with a list of why an event is not exact. */
+  constructor(trace: Trace, options: { why: boolean } = { why: false }) {
+    this.#why = options.why;
     const { startEpochNs, rootPaths } = trace.recording;
     this.#trace = trace;
     this.#roots = rootPaths;
@@ -108,7 +112,10 @@ export class TimelineJson {
     }
     if ((flags & EventFlag.OUTSIDE) !== 0) object["outside"] = true;
     if ((flags & EventFlag.UNREAD) !== 0) object["unread"] = true;
+    if ((flags & EventFlag.SETTLED) !== 0) object["settled"] = true;
+    if ((flags & EventFlag.CONCURRENT) !== 0) object["concurrent"] = true;
     if (place.unlinked) object["unlinked"] = true;
+    if (this.#why) object["why"] = inexactWords(op, flags);
     if (entry.event !== undefined) putDetails(object, entry, this.#trace);
     return JSON.stringify(object);
   }

@@ -4,6 +4,7 @@
  * and output are escaped: nothing recorded can write to the terminal.
  */
 import { formatBytes, formatCount } from "../base/units.ts";
+import { inexactWords } from "../format/fidelity.ts";
 import { formatTime } from "../format/time_expr.ts";
 import { EventFlag, Op, type TraceEvent } from "../format/trace_event.ts";
 import type { Burst } from "../history/bursts.ts";
@@ -50,6 +51,8 @@ const FILE_TYPES: Readonly<Record<number, string>> = {
 export interface TextStyle {
   color: boolean;
   aligned: boolean;
+  /** Say of each line why it is not exact. */
+  why: boolean;
 }
 
 /** Makes the lines of one trace. */
@@ -80,7 +83,7 @@ export class TimelineText {
     parts.push(this.#paint(op, OP_COLORS[last.op]));
     const subject = this.#subject(burst);
     if (subject !== "") parts.push(last.op === Op.GAP ? this.#paint(subject, SGR.gap) : subject);
-    const details = detailsOf(burst);
+    const details = detailsOf(burst, this.#style.why);
     if (details !== "") parts.push(`(${details})`);
     if (last.pid !== 0) {
       parts.push(this.#paint(`${this.#escaped(last.comm)}[${last.pid}]`, SGR.dim));
@@ -176,16 +179,25 @@ function gapText(event: TraceEvent): string {
 }
 
 /** What stands in parentheses. */
-function detailsOf(burst: Burst): string {
+function detailsOf(burst: Burst, why: boolean): string {
   const { last, count } = burst;
-  const parts: string[] = [];
+  const parts: string[] = why ? inexactWords(last.op, burst.flags) : [];
   const own = ownDetails(burst);
   if (own !== "") parts.push(own);
   if (count > 1) parts.push(`since #${burst.firstSeq}`);
-  if ((burst.flags & EventFlag.UNREAD) !== 0) parts.push("content not captured");
+  if (!why) parts.push(...flagTexts(burst.flags));
   if ((burst.flags & EventFlag.OUTSIDE) !== 0) parts.push("outside");
   if (last.place.unlinked) parts.push("deleted");
   return parts.join(", ");
+}
+
+/** What a line without --gaps says of an event that is not exact. */
+function flagTexts(flags: number): string[] {
+  const texts: string[] = [];
+  if ((flags & EventFlag.UNREAD) !== 0) texts.push("content not captured");
+  if ((flags & EventFlag.SETTLED) !== 0) texts.push("settled");
+  if ((flags & EventFlag.CONCURRENT) !== 0) texts.push("concurrent");
+  return texts;
 }
 
 function ownDetails(burst: Burst): string {

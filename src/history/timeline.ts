@@ -5,6 +5,7 @@
  */
 import type { EventCursor } from "../format/event_codec.ts";
 import type { Glob } from "../format/glob.ts";
+import { isInexact } from "../format/fidelity.ts";
 import { isAfterSpan, isBeforeSpan, type TimeSpan } from "../format/time_expr.ts";
 import { EventFlag, Op, type TraceEvent } from "../format/trace_event.ts";
 import { changesNames, type EventPlace, Places } from "./places.ts";
@@ -19,6 +20,8 @@ export interface TimelineFilter {
   pids?: ReadonlySet<number>;
   from?: TimeSpan;
   to?: TimeSpan;
+  /** Only what is not exact, and of the baseline too: its entries have seq 0. */
+  inexact?: boolean;
 }
 
 /** One event of the timeline. */
@@ -63,7 +66,8 @@ export class Timeline {
   *entries(): Generator<TimelineEntry> {
     if (!this.#isBegun) {
       for (const { cursor } of this.#trace.reader.baselineBatches()) {
-        this.#places.foldBaseline(cursor);
+        if (this.#filter.inexact !== true) this.#places.foldBaseline(cursor);
+        else yield* this.#baseline(cursor);
       }
       this.#isBegun = true;
     }
@@ -81,6 +85,14 @@ export class Timeline {
         if (entry !== undefined) yield entry;
       }
       if (this.isDone) return;
+    }
+  }
+
+  /** What is not exact in a baseline batch. */
+  *#baseline(cursor: EventCursor): Generator<TimelineEntry> {
+    while (cursor.next()) {
+      const entry = this.#read(cursor);
+      if (entry !== undefined) yield entry;
     }
   }
 
@@ -102,7 +114,8 @@ export class Timeline {
   }
 
   #passesHead(cursor: EventCursor, op: number): boolean {
-    const { ops, pids, from } = this.#filter;
+    const { ops, pids, from, inexact } = this.#filter;
+    if (inexact === true && !isInexact(op, cursor.flags)) return false;
     if (from !== undefined && isBeforeSpan(from, cursor.seq, cursor.tNs)) return false;
     if (ops !== undefined && !ops.has(op)) return false;
     return pids === undefined || op === Op.GAP || pids.has(cursor.pid);

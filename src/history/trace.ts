@@ -2,6 +2,7 @@
  * A trace as its readers see it: what was recorded, how far it reaches, whether it ended in order, and its state folded to
  * any point. Wraps the store's reader, which checks all bytes; nothing is written.
  */
+import { addFidelity, countInexact, type Fidelity, newFidelity } from "../format/fidelity.ts";
 import {
   decodeEnd,
   decodeRecording,
@@ -11,6 +12,7 @@ import {
 import { formatTime, isAfterSpan, type TimeRange, type TimeSpan } from "../format/time_expr.ts";
 import { Op, type TraceEvent } from "../format/trace_event.ts";
 import { TraceReader } from "../store/trace_reader.ts";
+import type { EventCursor } from "../format/event_codec.ts";
 import type { PayloadSource } from "./content.ts";
 import { History } from "./fold.ts";
 
@@ -117,6 +119,25 @@ export class Trace implements PayloadSource {
   /** The counts, from the end row if there is one, else by reading all events. */
   totals(onProgress?: OnProgress): TraceTotals {
     return this.end() ?? this.#countTotals(onProgress);
+  }
+
+  /** Events that are not exact, the baseline's too; of the journal as the end row says, else by reading it. */
+  fidelity(onProgress?: OnProgress): Fidelity {
+    const fidelity = newFidelity();
+    const count = ({ cursor }: { cursor: EventCursor }) => {
+      while (cursor.next()) countInexact(fidelity, cursor.op, cursor.flags);
+    };
+    for (const batch of this.reader.baselineBatches()) count(batch);
+    const stored = this.end()?.fidelity;
+    if (stored !== undefined) {
+      addFidelity(fidelity, stored);
+      return fidelity;
+    }
+    for (const batch of this.reader.journalBatches()) {
+      count(batch);
+      onProgress?.(batch.seq);
+    }
+    return fidelity;
   }
 
   #countTotals(onProgress?: OnProgress): TraceTotals {

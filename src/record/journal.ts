@@ -15,6 +15,7 @@ import {
   SYNC_INTERVAL_MS,
 } from "../base/limits.ts";
 import { EventBatchEncoder, WriteHead } from "../format/event_encoder.ts";
+import { countInexact, type Fidelity, INEXACT_FLAGS, newFidelity } from "../format/fidelity.ts";
 import { EventFlag, type Extent, Op, type TraceEvent } from "../format/trace_event.ts";
 import type { EventSink, ProcessInfo, WriteView } from "../resolve/sink.ts";
 import type { Tree } from "../resolve/tree.ts";
@@ -33,6 +34,8 @@ export interface JournalCounts {
 /** See the head of the file. */
 export class Journal implements EventSink {
   readonly counts: JournalCounts = { events: 0, bytes: 0, gaps: 0 };
+  /** Events that are not exact. */
+  readonly fidelity: Fidelity = newFidelity();
   /** Nodes whose content, attributes or names changed. */
   readonly touched = new Set<number>();
   readonly #writer: TraceWriter;
@@ -68,6 +71,7 @@ export class Journal implements EventSink {
     const offset = this.#encoder.append(event);
     if (event.node !== 0) this.#touch(event, offset);
     if (event.op === Op.GAP) this.counts.gaps++;
+    countInexact(this.fidelity, event.op, event.flags);
     if (event.op === Op.EXEC) this.started = true;
     if (event.op === Op.MMAP && event.node !== 0) this.mapped.add(event.node);
     this.counts.bytes += event.op === Op.WRITE || event.op === Op.OUTPUT ? event.length ?? 0 : 0;
@@ -96,6 +100,7 @@ export class Journal implements EventSink {
     head.payload = view.length;
     if (view.comm !== this.#comm) this.#setComm(view.comm);
     const at = this.#encoder.appendWrite(head);
+    if ((view.flags & INEXACT_FLAGS) !== 0) countInexact(this.fidelity, view.op, view.flags);
     this.counts.bytes += view.length;
     if (view.node !== 0) {
       this.touched.add(view.node);

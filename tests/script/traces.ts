@@ -34,6 +34,7 @@ export const TRACES: Readonly<Record<string, (dir: string) => void>> = {
   },
   odd: odd,
   lossy: lossy,
+  settled: settled,
   dots: (dir) => evil(dir, ".."),
   attrs: (dir) => {
     const builder = new TraceBuilder(dir);
@@ -187,6 +188,36 @@ function lossy(dir: string): void {
     comm: "",
   });
   builder.finish({ lostEvents: 12, lostBytes: 4100, losses: { ring_full: 12 } });
+}
+
+/** A recording that is whole, but not exact everywhere. */
+function settled(dir: string): void {
+  const builder = new TraceBuilder(dir);
+  builder.baseline(rootEvent());
+  builder.baseline({ op: Op.GAP, path: "secret", text: "could not be opened" });
+  builder.baseline({
+    op: Op.BASELINE,
+    node: 2,
+    parent: 1,
+    name: "busy.db",
+    attr: attr(FILE, { size: 5 }),
+    flags: EventFlag.UNREAD,
+  });
+  builder.event({ op: Op.CREATE, node: 3, parent: 1, name: "map", attr: attr(FILE) });
+  builder.event({ op: Op.MMAP, node: 3, length: 4096 });
+  builder.write(2, 0, { op: Op.WRITE, bytes: "a", flags: EventFlag.CONCURRENT });
+  builder.write(2, 1, { op: Op.WRITE, bytes: "b", flags: EventFlag.SETTLED });
+  builder.event({ op: Op.NOTE, pid: 0, text: "io_uring is in use" });
+  builder.event({
+    op: Op.RESYNC,
+    node: 3,
+    length: 4,
+    inline: Buffer.from("seen"),
+    flags: EventFlag.SETTLED,
+    pid: 0,
+    comm: "",
+  });
+  builder.finish();
 }
 
 /** A damaged trace that tries to write outside the target. */

@@ -1,0 +1,102 @@
+/** `diffkeeper verify`: whether a trace is whole, checked offline. */
+import type { Command } from "commander";
+import { formatCount } from "../base/units.ts";
+import { base64Of, isText, textOf } from "../history/path_text.ts";
+import { verifyTrace } from "../history/verify.ts";
+import { openEndText, type VerifyProblem, type VerifyReport } from "../history/verify_report.ts";
+import { oneLine, ProgressLine, ResultWriter } from "./output.ts";
+import { stateDirOption } from "./trace_options.ts";
+
+/** Exit code when the trace has a problem. */
+const PROBLEMS_EXIT_CODE = 1;
+
+/** Problems shown as text. */
+const PROBLEMS_SHOWN_MAX = 100;
+
+const HELP = `
+Reads the whole trace and changes nothing: SQLite's pages, every row's key and checksum, every event and every
+reference, and that all events fold into a tree. A recording that was cut is checked up to its end. files: the
+regular files that the trace knows. Exit code: 0 no problem, 1 problems, one line each.`;
+
+/** Adds the command to the program. */
+export function register(program: Command): void {
+  program.command("verify")
+    .description("check a trace: every checksum, every reference")
+    .addOption(stateDirOption())
+    .option("--json", "one JSON object")
+    .addHelpText("after", HELP)
+    .action((flags: { stateDir: string; json?: boolean }) => {
+      const report = verify(flags.stateDir);
+      const writer = new ResultWriter();
+      if (flags.json === true) writer.line(jsonOf(report));
+      else for (const line of linesOf(report)) writer.line(line);
+      writer.flush();
+      if (report.problemCount > 0) process.exitCode = PROBLEMS_EXIT_CODE;
+    });
+}
+
+function verify(stateDir: string): VerifyReport {
+  const line = new ProgressLine();
+  try {
+    return verifyTrace(stateDir, (done, total) => {
+      line.update(() => `checking rows: ${formatCount(done)} of ${formatCount(total)}`);
+    });
+  } finally {
+    line.end();
+  }
+}
+
+function linesOf(report: VerifyReport): string[] {
+  const lines = report.problems.slice(0, PROBLEMS_SHOWN_MAX).map(problemText);
+  const hidden = report.problemCount - lines.length;
+  if (hidden > 0) lines.push(`and ${counted(hidden, "more problem")} (--json has the first 1,000)`);
+  const { audit, problemCount } = report;
+  const openEnd = openEndText(report);
+  lines.push(
+    `${problemCount === 0 ? "verified" : "damaged"}: ${counted(report.events, "event")}, ${
+      counted(report.files, "file")
+    }, ${counted(report.rows, "row")}, ${counted(problemCount, "problem")}${
+      openEnd === "" ? "" : `; ${openEnd}`
+    }`,
+  );
+  if (audit === undefined) lines.push("recorder's audit: none");
+  else {
+    const healed = audit.differences === 0 ? "" : ", healed at the end";
+    lines.push(
+      `recorder's audit: ${counted(audit.entries, "name")}, ${
+        counted(audit.differences, "difference")
+      }${healed}`,
+    );
+  }
+  return lines;
+}
+
+function problemText({ row, subject, text }: VerifyProblem): string {
+  const parts = [row === undefined ? "" : `row ${row}`, oneLine(textOf(subject))];
+  const where = parts.filter((part) => part !== "").join(" ");
+  return oneLine(where === "" ? text : `${where}: ${text}`);
+}
+
+function counted(count: number, noun: string): string {
+  return `${formatCount(count)} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+function jsonOf(report: VerifyReport): string {
+  const { state, endNs, events, files, rows, audit, problems, problemCount } = report;
+  return JSON.stringify({
+    ok: problemCount === 0,
+    state,
+    end_ns: endNs,
+    events,
+    files,
+    rows,
+    audit: audit ?? null,
+    problem_count: problemCount,
+    problems: problems.map(({ row, subject, text }) => ({
+      row: row ?? null,
+      subject: textOf(subject),
+      ...(isText(subject) ? {} : { subject_b64: base64Of(subject) }),
+      text,
+    })),
+  });
+}

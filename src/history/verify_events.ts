@@ -1,0 +1,209 @@
+/**
+ * Checks the event batches of a trace, in order: keys agree with batches, seqs follow each other without a gap, times never
+ * decrease, every event decodes, every extent lies in a row that is there, and all of them fold through the Tree. After an
+ * event that does not fold the tree says nothing any more: later events are decoded, but not folded.
+ *
+ * States: begin -> baseline* -> journal* -> finish; then `again` once per further chunk of versions.
+ */
+import { assert } from "../base/assert.ts";
+import { DiffKeeperError } from "../base/error.ts";
+import { EventCursor } from "../format/event_codec.ts";
+import { countInexact, newFidelity } from "../format/fidelity.ts";
+import { EventFlag, Op, type TraceEvent } from "../format/trace_event.ts";
+import { Tree } from "../resolve/tree.ts";
+import type { Row, TraceReader } from "../store/trace_reader.ts";
+import type { RowLengths } from "./row_lengths.ts";
+import type { Problems } from "./verify_report.ts";
+import type { VersionChunk } from "./verify_versions.ts";
+
+/** Events with these are not folded from the cursor's fields alone. */
+const SLOW_FLAGS = EventFlag.EXTENTS | EventFlag.TLVS;
+
+/** Operations after which a node may have another path or none. */
+const LOSES_NAME: ReadonlySet<number> = new Set([Op.RENAME, Op.UNLINK, Op.RMDIR]);
+
+/** See the head of the file. */
+export class EventCheck {
+  readonly #reader: TraceReader;
+  readonly #problems: Problems;
+  readonly #lengths: RowLengths;
+  #tree = new Tree();
+  #versions: VersionChunk | undefined;
+  #nextBaseline = 0;
+  /** Seq of the next batch; undefined: the batch before cannot be read. */
+  #nextSeq: number | undefined = 1;
+  /** An event did not fold, or a batch is missing. */
+  isBroken = false;
+  /** Journal events read. */
+  events = 0;
+  lastSeq = 0;
+  lastNs = 0;
+  /** Journal events that are not exact. */
+  readonly fidelity = newFidelity();
+
+  constructor(reader: TraceReader, problems: Problems, lengths: RowLengths) {
+    this.#reader = reader;
+    this.#problems = problems;
+    this.#lengths = lengths;
+  }
+
+  /** Regular files that the tree knows. */
+  fileCount(): number {
+    let count = 0;
+    for (const node of this.#tree.nodes()) if (node.isFile) count++;
+    return count;
+  }
+
+  /** Before the first batch. */
+  begin(versions: VersionChunk | undefined): void {
+    this.#versions = versions;
+    versions?.sort();
+  }
+
+  /** The n-th baseline batch. @throws {DiffKeeperError} `data_corrupt`: it cannot be read. */
+  baseline(row: Row, n: number): void {
+    if (n !== this.#nextBaseline) {
+      this.#broken(row, `baseline batch ${this.#nextBaseline} is missing`);
+    }
+    this.#nextBaseline = n + 1;
+    this.#batch(row, (cursor) => {
+      if (cursor.firstSeq !== 0) this.#broken(row, "a baseline batch has a seq");
+    });
+  }
+
+  /** A journal batch; the key is that of its row. @throws {DiffKeeperError} `data_corrupt`: it cannot be read. */
+  journal(row: Row, key: { tNs: number; seq: number }): void {
+    const expected = this.#nextSeq;
+    this.#nextSeq = undefined;
+    if (expected !== undefined && key.seq !== expected) {
+      this.#broken(row, `it begins with event #${key.seq}, not #${expected}`);
+    }
+    this.lastSeq = Math.max(this.lastSeq, key.seq);
+    this.#batch(row, (cursor) => {
+      if (cursor.firstSeq !== key.seq) this.#broken(row, "its seq is not that of its key");
+      if (cursor.firstNs !== key.tNs) this.#broken(row, "its time is not that of its key");
+      if (cursor.count === 0) this.#broken(row, "it has no event");
+      if (cursor.firstNs < this.lastNs) this.#broken(row, "it begins before the batch before ends");
+      this.#nextSeq = key.seq + cursor.count;
+      this.lastSeq = Math.max(this.lastSeq, this.#nextSeq - 1);
+      this.lastNs = Math.max(this.lastNs, cursor.lastNs);
+    });
+  }
+
+  /** After the last batch. */
+  finish(): void {
+    if (!this.isBroken) this.#versions?.finish();
+    this.#versions = undefined;
+  }
+
+  /** Walks a trace that was found whole once more, for further versions. */
+  again(versions: VersionChunk): void {
+    assert(!this.isBroken, "a broken trace must not be walked again");
+    this.#tree = new Tree();
+    this.begin(versions);
+    for (const { cursor } of this.#reader.baselineBatches()) {
+      while (cursor.next()) this.#fold(cursor, 0);
+    }
+    for (const { cursor, row } of this.#reader.journalBatches()) {
+      while (cursor.next()) this.#fold(cursor, row);
+    }
+    this.finish();
+  }
+
+  #batch(row: Row, checkHeader: (cursor: EventCursor) => void): void {
+    let cursor: EventCursor;
+    try {
+      cursor = new EventCursor(row.value);
+      this.#lengths.set(row.id, cursor.bytes.length);
+      checkHeader(cursor);
+      while (cursor.next()) this.#event(cursor, row);
+    } catch (thrown) {
+      // Its events are missing in the tree.
+      this.isBroken = true;
+      throw thrown;
+    }
+  }
+
+  #event(cursor: EventCursor, row: Row): void {
+    const { op, flags } = cursor;
+    if (cursor.seq !== 0) {
+      this.events++;
+      countInexact(this.fidelity, op, flags);
+    }
+    if ((flags & EventFlag.EXTENTS) !== 0) this.#extents(cursor, row);
+    if (this.isBroken) {
+      cursor.event();
+      return;
+    }
+    try {
+      this.#fold(cursor, row.id);
+    } catch (thrown) {
+      if (!(thrown instanceof DiffKeeperError) || thrown.code !== "data_corrupt") throw thrown;
+      this.#broken(row, `${nameOf(cursor)}: ${thrown.message}; what follows is not folded`);
+    }
+  }
+
+  #fold(cursor: EventCursor, row: number): void {
+    const tree = this.#tree;
+    const versions = this.#versions?.wants(cursor.seq) === true && cursor.seq !== 0
+      ? this.#versions
+      : undefined;
+    const pathBefore = versions !== undefined && LOSES_NAME.has(cursor.op)
+      ? tree.path(cursor.node)
+      : undefined;
+    if (cursor.op === Op.WRITE && (cursor.flags & SLOW_FLAGS) === 0) {
+      tree.applyWrite(tree.need(cursor.node), cursor.offset + cursor.length, cursor);
+    } else {
+      const event = cursor.event();
+      if (event.op === Op.MMAP && event.node !== 0) tree.need(event.node);
+      tree.apply(event);
+    }
+    versions?.check(cursor, row, { tree, pathBefore });
+  }
+
+  #extents(cursor: EventCursor, row: Row): void {
+    const room = roomOf(cursor.event());
+    for (let index = 0; index < cursor.extentCount; index++) {
+      const { row: target, offset, length, at } = cursor.extent(index);
+      const has = this.#lengths.get(target) ?? this.#lengthOf(target);
+      if (has === undefined) {
+        this.#wrong(row, `${nameOf(cursor)}: its content is in row ${target}, which is not there`);
+      } else if (offset + length > has) {
+        this.#wrong(row, `${nameOf(cursor)}: its content ends behind the end of row ${target}`);
+      }
+      if (room !== undefined && at + length > room) {
+        this.#wrong(row, `${nameOf(cursor)}: it has more content than its length`);
+      }
+    }
+  }
+
+  /** Of a row that was not met yet: it came while we read. */
+  #lengthOf(row: number): number | undefined {
+    try {
+      return this.#reader.row(row).length;
+    } catch (thrown) {
+      if (thrown instanceof DiffKeeperError && thrown.code === "data_corrupt") return undefined;
+      throw thrown;
+    }
+  }
+
+  #wrong(row: Row, text: string): void {
+    this.#problems.add({ row: row.id, key: row.key }, text);
+  }
+
+  #broken(row: Row, text: string): void {
+    this.isBroken = true;
+    this.#wrong(row, text);
+  }
+}
+
+/** Bytes that an event's content may reach to; undefined: not bounded. */
+function roomOf(event: TraceEvent): number | undefined {
+  if (event.op === Op.BASELINE) return event.attr?.size;
+  const isBounded = event.op === Op.WRITE || event.op === Op.OUTPUT || event.op === Op.RESYNC;
+  return isBounded ? event.length : undefined;
+}
+
+function nameOf(cursor: EventCursor): string {
+  return cursor.seq === 0 ? `baseline node ${cursor.node}` : `event #${cursor.seq}`;
+}

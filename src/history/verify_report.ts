@@ -1,0 +1,51 @@
+/** What a verification found: problems with the row they are in, and how much was looked at. */
+import type { EndInfo } from "../format/recording_info.ts";
+import { formatTime } from "../format/time_expr.ts";
+
+/** Problems of which the text is kept; of further ones only their number. */
+export const VERIFY_PROBLEMS_MAX = 1000;
+
+/** Something that is not as docs/FORMAT.md says. */
+export interface VerifyProblem {
+  /** The row's id; undefined: it is not about one row, or the row cannot be had. */
+  row?: number | undefined;
+  /** Its key or path, a binary string; "" for the file as a whole. */
+  subject: string;
+  text: string;
+}
+
+/** See the head of the file. `problemCount` counts all problems, also those that were not kept. */
+export interface VerifyReport {
+  state: "recording" | "ended" | "cut";
+  /** Where a cut or running recording ends; of an ended one where it ended. */
+  endNs: number;
+  events: number;
+  /** Regular files that the trace knows. */
+  files: number;
+  rows: number;
+  /** What the recorder found when it compared the folders with the trace at the end. */
+  audit: EndInfo["audit"];
+  problems: VerifyProblem[];
+  problemCount: number;
+}
+
+/** Collects problems. */
+export class Problems {
+  readonly kept: VerifyProblem[] = [];
+  count = 0;
+
+  /** Adds one; `where.key` is the key of its row. */
+  add(where: { row?: number | undefined; key?: Uint8Array; path?: string }, text: string): void {
+    this.count++;
+    if (this.kept.length >= VERIFY_PROBLEMS_MAX) return;
+    const key = where.key === undefined ? "" : Buffer.from(where.key).toString("latin1");
+    this.kept.push({ row: where.row, subject: where.path ?? key, text });
+  }
+}
+
+/** The end of a trace that did not end in order, for people; "" for one that did. */
+export function openEndText(report: VerifyReport): string {
+  if (report.state === "ended") return "";
+  const what = report.state === "cut" ? "cut" : "still being recorded";
+  return `${what} at ${formatTime(report.endNs)}, #${report.events}`;
+}
