@@ -5,6 +5,9 @@
 import { encodeEnd, encodeRecording, type EndInfo } from "../src/format/recording_info.ts";
 import { EventBatchEncoder } from "../src/format/event_codec.ts";
 import { type Attr, Op, type OpCode, type TraceEvent } from "../src/format/trace_event.ts";
+import { sha256Hex } from "../src/format/keys.ts";
+import { VersionIndex } from "../src/record/version_index.ts";
+import { Tree } from "../src/resolve/tree.ts";
 import { TraceWriter } from "../src/store/trace_writer.ts";
 
 /** 2025-01-31T12:00:00.25Z. */
@@ -28,6 +31,8 @@ export interface TraceBuilderOptions {
   /** Events per batch. */
   batchEvents?: number;
   argv?: string[];
+  /** Write `m:` rows as the recorder does. */
+  index?: boolean;
 }
 
 /** See the head of the file. */
@@ -40,6 +45,9 @@ export class TraceBuilder {
   #journalBegun = false;
   #pending = 0;
   #tNs = 0;
+  #batchRow = 0;
+  readonly #tree = new Tree();
+  readonly #versions: VersionIndex | undefined;
   /** Seq of the last event that was added. */
   seq = 0;
 
@@ -62,6 +70,7 @@ export class TraceBuilder {
       versions: { diffkeeper: "0.1.0", trace: "1" },
     }));
     this.#writer.commit();
+    if (options.index === true) this.#versions = new VersionIndex(this.#writer, this.#tree);
   }
 
   /** Adds a baseline event. */
@@ -97,8 +106,28 @@ export class TraceBuilder {
       event.extents = [{ row: this.data(inline), offset: 0, length: inline.length, at: 0 }];
       event.inline = undefined;
     }
-    this.#encoder.append(event);
+    const offset = this.#encoder.append(event);
     this.#pending++;
+    if (this.#versions === undefined) return;
+    this.#tree.apply(event);
+    if (!this.#journalBegun || event.node === 0) return;
+    if (this.#batchRow === 0) this.#batchRow = this.#writer.reserveRow();
+    this.#versions.add(event.node, event, { row: this.#batchRow, offset, seq: this.seq + 1 });
+  }
+
+  /** Stores content by its digest. */
+  content(bytes: Uint8Array): number {
+    this.#writer.begin();
+    const row = this.#writer.putContent(sha256Hex(bytes), bytes);
+    this.#writer.commit();
+    return row;
+  }
+
+  /** A process. */
+  process(startNs: number, pid: number): void {
+    this.#writer.begin();
+    this.#writer.putProcess({ startNs, pid }, { pid, startNs, argv: ["make", "test"] });
+    this.#writer.commit();
   }
 
   /** Stores payload in a row of its own. */
@@ -116,7 +145,9 @@ export class TraceBuilder {
     if (this.#journalBegun) {
       const seq = this.seq - this.#pending + 1;
       const tNs = this.#encoder.firstNs;
-      this.#writer.putBatch({ tNs, seq, value: this.#encoder.finish(seq) });
+      const row = this.#batchRow === 0 ? this.#writer.reserveRow() : this.#batchRow;
+      this.#batchRow = 0;
+      this.#writer.putBatch({ row, tNs, seq, value: this.#encoder.finish(seq) });
     } else {
       this.#writer.putBaseline(this.#baselineRows++, this.#encoder.finish(0));
     }
@@ -128,6 +159,11 @@ export class TraceBuilder {
   /** Ends the trace in order. */
   finish(end: Partial<EndInfo> = {}): void {
     this.flush();
+    if (this.#versions !== undefined) {
+      this.#writer.begin();
+      this.#versions.flush();
+      this.#writer.commit();
+    }
     const none = { exitCode: 0, bytes: 0, files: 0, lostEvents: 0, lostBytes: 0, losses: {} };
     this.#writer.finish(encodeEnd({ ...none, endNs: this.#tNs, events: this.seq, ...end }));
   }

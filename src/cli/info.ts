@@ -31,7 +31,7 @@ export function register(program: Command): void {
 }
 
 /** What `info` says; with --json this very object. */
-interface Facts {
+export interface Facts {
   /** As one would type it. */
   command: string;
   argv: string[];
@@ -67,7 +67,8 @@ interface Facts {
   versions: Record<string, string>;
 }
 
-function factsOf(trace: Trace): Facts {
+/** Asks a trace for all of it. @throws {DiffKeeperError} `data_corrupt` */
+export function factsOf(trace: Trace): Facts {
   const { recording } = trace;
   const range = trace.range();
   const state = trace.state();

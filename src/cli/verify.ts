@@ -38,9 +38,9 @@ export function register(program: Command): void {
 function verify(stateDir: string): VerifyReport {
   const line = new ProgressLine();
   try {
-    return verifyTrace(stateDir, (done, total) => {
+    const onRows = (done: number, total: number) =>
       line.update(() => `checking rows: ${formatCount(done)} of ${formatCount(total)}`);
-    });
+    return verifyTrace(stateDir, { onRows });
   } finally {
     line.end();
   }

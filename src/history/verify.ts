@@ -41,17 +41,22 @@ const utf8 = new TextDecoder("utf-8", { fatal: true });
 type Sort = TraceKey["sort"];
 type KeyOf<S extends Sort> = Extract<TraceKey, { sort: S }>;
 
-/** Told now and then how many rows of how many were looked at. */
-export type OnRows = (done: number, total: number) => void;
+/** How to check. */
+export interface VerifyOptions {
+  /** Told now and then how many rows of how many were looked at. */
+  onRows?: (done: number, total: number) => void;
+  /** Entries of versions that are compared in one walk along the journal; for tests. */
+  chunkEntries?: number;
+}
 
 /**
  * Checks the trace in a state-dir.
  * @throws {DiffKeeperError} as `TraceReader.open`, when it cannot be opened at all; `io`.
  */
-export function verifyTrace(dir: string, onRows?: OnRows): VerifyReport {
+export function verifyTrace(dir: string, options: VerifyOptions = {}): VerifyReport {
   const reader = TraceReader.open(dir);
   try {
-    return new Verification(reader, onRows).run();
+    return new Verification(reader, options).run();
   } finally {
     reader.close();
   }
@@ -59,7 +64,7 @@ export function verifyTrace(dir: string, onRows?: OnRows): VerifyReport {
 
 class Verification {
   readonly #reader: TraceReader;
-  readonly #onRows: OnRows | undefined;
+  readonly #options: VerifyOptions;
   readonly #problems = new Problems();
   readonly #lengths = new RowLengths();
   readonly #counts = new Map<Sort, number>();
@@ -71,9 +76,9 @@ class Verification {
   #rows = 0;
   #total = 0;
 
-  constructor(reader: TraceReader, onRows: OnRows | undefined) {
+  constructor(reader: TraceReader, options: VerifyOptions) {
     this.#reader = reader;
-    this.#onRows = onRows;
+    this.#options = options;
     this.#events = new EventCheck(reader, this.#problems, this.#lengths);
   }
 
@@ -200,7 +205,8 @@ class Verification {
   }
 
   *#versionChunks(): Generator<VersionChunk, undefined> {
-    let chunk = new VersionChunk(this.#problems, this.#roots);
+    const make = () => new VersionChunk(this.#problems, this.#roots, this.#options.chunkEntries);
+    let chunk = make();
     for (const { row, key } of this.#sort("version")) {
       const source = { row: row.id, path: key.path };
       const versions = this.#try({ row: row.id, key: row.key }, () => decodeVersions(row.value));
@@ -209,7 +215,7 @@ class Verification {
       for (const version of versions) {
         if (chunk.isFull) {
           yield chunk;
-          chunk = new VersionChunk(this.#problems, this.#roots);
+          chunk = make();
         }
         chunk.add(source, version);
       }
@@ -268,7 +274,7 @@ class Verification {
   #next(range: KeyRange): { bytes: Uint8Array; row: Row | undefined } | undefined {
     const bytes = this.#try({}, () => this.#reader.keyFrom(range));
     if (bytes === undefined) return undefined;
-    if (++this.#rows % PROGRESS_ROWS === 0) this.#onRows?.(this.#rows, this.#total);
+    if (++this.#rows % PROGRESS_ROWS === 0) this.#options.onRows?.(this.#rows, this.#total);
     return { bytes, row: this.#try({ key: bytes }, () => this.#reader.rowOf(bytes)) };
   }
 

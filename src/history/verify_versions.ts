@@ -29,18 +29,28 @@ export class VersionChunk {
   readonly #roots: readonly string[];
   readonly #sources: VersionSource[] = [];
   #numbers = new Float64Array(FIRST_ENTRIES * FIELDS);
+  readonly #entriesMax: number;
   #count = 0;
   #order = new Float64Array(0);
   #next = 0;
 
-  /** @param rootPaths of the watched folders: a path may begin with one of them. */
-  constructor(problems: Problems, rootPaths: readonly string[]) {
+  /**
+   * @param rootPaths of the watched folders: a path may begin with one of them.
+   * @param entriesMax for tests.
+   */
+  constructor(
+    problems: Problems,
+    rootPaths: readonly string[],
+    entriesMax: number = CHUNK_ENTRIES_MAX,
+  ) {
+    assert(entriesMax > 0 && entriesMax <= CHUNK_ENTRIES_MAX, "a chunk must hold entries");
+    this.#entriesMax = entriesMax;
     this.#problems = problems;
     this.#roots = rootPaths;
   }
 
   get isFull(): boolean {
-    return this.#count === CHUNK_ENTRIES_MAX;
+    return this.#count === this.#entriesMax;
   }
 
   /** Adds an entry. */

@@ -1,8 +1,9 @@
 import { expect, test } from "bun:test";
 import { Database } from "bun:sqlite";
-import { chmodSync, copyFileSync, cpSync, mkdirSync, readdirSync, truncateSync } from "node:fs";
-import { writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { ByteKind, byteKinds } from "../../tests/support/sqlite_layout.ts";
 import { DiffKeeperError } from "../base/error.ts";
 import { canRunAsNobody, newFolder, TestRecorder } from "./testing_folder.ts";
 import { checkTrace, FLUSH_EVENTS, putFlush, putStart } from "./testing_trace.ts";
@@ -216,5 +217,45 @@ test("a copy of an ended trace, with leftovers of SQLite beside it, opens", () =
   const reader = TraceReader.open(join(copy, "trace.db"));
   expect([reader.mode, reader.info().state]).toEqual(["immutable", "ended"]);
   expect(checkTrace(reader)).toBe(2 * FLUSH_EVENTS);
+  reader.close();
+});
+
+test("rows that changed places in the table or in the index are noticed", () => {
+  const dir = makeTrace(3);
+  const path = join(dir, "trace.db");
+  const db = new Database(path);
+  const rows = db.query<{ id: number; key: string }, []>(
+    "SELECT id, cast(key AS TEXT) AS key FROM kv WHERE cast(key AS TEXT) LIKE 'd:%'",
+  ).all();
+  db.close();
+  expect(rows.length).toBeGreaterThan(1);
+  const bytes = readFileSync(path);
+  // Both keys of the first data row: one in the table, one in the index. Each is changed alone.
+  const key = Buffer.from(rows.find((row) => row.key.startsWith("d:"))?.key ?? "none");
+  const kinds = byteKinds(path);
+  const places: number[] = [];
+  for (let at = bytes.indexOf(key); at >= 0; at = bytes.indexOf(key, at + 1)) {
+    // SQLite leaves copies behind where it moved a cell.
+    if (kinds[at] !== ByteKind.OTHER) places.push(at);
+  }
+  expect(places).toHaveLength(2);
+  for (const place of places) {
+    const damaged = Buffer.from(bytes);
+    damaged[place + 5] = 0x31;
+    writeFileSync(path, damaged);
+    const reader = TraceReader.open(dir);
+    const error = errorOf(() => checkTrace(reader));
+    expect(error.message).toMatch(/in the index than in the table|in the table or in its index/);
+    reader.close();
+  }
+});
+
+test("an ended trace without its end row is damaged, not cut", () => {
+  const dir = makeTrace(1);
+  const db = new Database(join(dir, "trace.db"));
+  db.run("DELETE FROM kv WHERE key = CAST('i:end' AS BLOB)");
+  db.close();
+  const reader = TraceReader.open(dir);
+  expect(errorOf(() => reader.info()).message).toContain("its end row is missing");
   reader.close();
 });
