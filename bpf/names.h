@@ -145,18 +145,20 @@ static __always_inline void call_args(struct call_args *a, struct pt_regs *r, u3
   }
 }
 
-/* Appends a user string at s->len; returns its length without the NUL. */
-static __always_inline u32 put_string(struct scratch *s, u64 user) {
+/* Appends user string i at s->len. A page that is away just now (being migrated) cannot be waited for here: the record says where the
+ * string lies, and the task is stopped until the recorder has read it. */
+static __always_inline void put_string(struct scratch *s, struct dk_call *o, u32 i, u64 user) {
   u32 at = s->len;
-  if (at > 16384) return 0;
+  if (at > 16384) return;
   long n = bpf_probe_read_user_str(s->buf + at, DK_PATH_BYTES, (void *)user);
   if (n <= 0) {
-    lost(DK_LOST_PAYLOAD);
-    return 0;
+    o->h.flags |= DK_F_CUT;
+    o->str_addr[i] = user;
+    return;
   }
   u32 len = (n - 1) & (DK_PATH_BYTES - 1);
   s->len = at + len;
-  return len;
+  o->str_len[i] = len;
 }
 
 /* Is the call about a watched filesystem? Touched inodes tell; without them (no hook on this filesystem) the Resolver decides. */
@@ -195,22 +197,26 @@ __noinline int call_send(struct task_state *st, u64 nr_ret) {
   o->touched = n;
   __builtin_memcpy(s->buf + sizeof(*o), st->touch, sizeof(st->touch));
   s->len = sizeof(*o) + n * sizeof(struct dk_inode);
-  o->str_len[0] = a->strings & 1 ? put_string(s, a->path0) : 0;
-  o->str_len[1] = a->strings & 2 ? put_string(s, a->path1) : 0;
-  o->str_len[2] = 0;
+  for (int i = 0; i < 3; i++) o->str_len[i] = 0, o->str_addr[i] = 0;
+  if (a->strings & 1) put_string(s, o, 0, a->path0);
+  if (a->strings & 2) put_string(s, o, 1, a->path1);
   u32 vlen = a->value_len, at = s->len;
-  if ((a->strings & 4) && vlen <= DK_XATTR_BYTES && at <= 16384) {
-    if (!vlen || !bpf_probe_read_user(s->buf + at, vlen, (void *)a->value)) {
+  if ((a->strings & 4) && vlen && vlen <= DK_XATTR_BYTES && at <= 16384) {
+    if (!bpf_probe_read_user(s->buf + at, vlen, (void *)a->value)) {
       o->str_len[2] = vlen;
       s->len = at + vlen;
     } else {
-      lost(DK_LOST_PAYLOAD);
+      o->h.flags |= DK_F_CUT;
+      o->str_addr[2] = a->value;
+      o->arg[3] = vlen;
     }
   }
+  bool cut = o->h.flags & DK_F_CUT;
   u32 size = s->len;
   o->h.size = (size + 7) & ~7u;
   int failed = send(s, size);
   scratch_put(s);
+  if (cut && st->in_tree) stop_current(3);
   return !failed;
 }
 

@@ -29,7 +29,7 @@ enum dk_kind {
 #define DK_F_BY_FD 0x0040        /* CALL: target given by descriptor; touched[0] is the target */
 #define DK_F_STOPPED 0x0080      /* the task was sent SIGSTOP in this program run */
 #define DK_F_DELETED 0x0100      /* NODE: dentry unhashed (unlinked or never linked) */
-#define DK_F_CUT 0x0200          /* names, strings or argv did not fit: cut */
+#define DK_F_CUT 0x0200          /* names, strings or argv did not fit, or a string's page was away */
 #define DK_F_SHARED 0x0400       /* WRITE: the open file description is shared: offset is f_pos based, may be late */
 #define DK_F_THREAD 0x0800       /* FORK/EXIT: a thread, not a process */
 #define DK_F_APPEND 0x1000       /* WRITE: O_APPEND */
@@ -102,7 +102,8 @@ struct dk_call {                 /* CALL */
   unsigned int touched;          /* +208 number of dk_inode that follow */
   unsigned int str_len[3];       /* +212 path 1 (or xattr name by fd), path 2 (or xattr name), xattr value */
   unsigned long long lock_seq;   /* +224 */
-  /* +232 touched * dk_inode, then the strings back to back, then padding */
+  unsigned long long str_addr[3]; /* +232 where a string lies that could not be read (flag CUT), else 0; arg[3]: bytes of the value */
+  /* +256 touched * dk_inode, then the strings back to back, then padding */
 };
 
 struct dk_fork {                 /* FORK: h.pid is the parent */

@@ -73,6 +73,8 @@ export interface CallRecord {
   str: [string, string, string];
   /** Place in the order of changes, 0 unknown. */
   lockSeq: number;
+  /** Address of each string that could not be read, else 0. */
+  away: number[];
 }
 
 /** struct dk_exec as a value; `exe` is the absolute path inside the mount namespace. */
@@ -216,6 +218,7 @@ export function decodeCall(r: RecordBytes): CallRecord {
     touched,
     str,
     lockSeq: u64At(view, at + CallAt.lock_seq),
+    away: [0, 1, 2].map((i) => u64At(view, at + CallAt.str_addr + 8 * i)),
   };
 }
 

@@ -139,12 +139,13 @@ export const OpenAt = {
 
 /** struct dk_call. */
 export const CallAt = {
-  SIZE: 232,
+  SIZE: 256,
   arg: 64,
   base: 96,
   touched: 208,
   str_len: 212,
   lock_seq: 224,
+  str_addr: 232,
 } as const;
 
 /** struct dk_fork. */

@@ -24,6 +24,8 @@ const O_PATH_FREE = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFO
 /** FILEID_INO32_GEN (linux/exportfs.h): ext2/3/4, and xfs for small inode numbers. */
 const FILEID_INO32_GEN = 1;
 const HANDLE_BYTES = 16;
+/** PATH_MAX (linux/limits.h), the NUL counted. */
+const PATH_BYTES_MAX = 4096;
 const S_IFMT = 0o170000;
 
 /** A mount by which handles of one device are opened. */
@@ -66,6 +68,22 @@ export class LiveAssist implements Assist {
   lstat(path: string): KernelInode | undefined {
     if (this.#stat.readAt(AT_FDCWD, cString(path)) !== 0) return undefined;
     return this.#inode(this.#stat.generationAt(AT_FDCWD, cString(path)));
+  }
+
+  memory(pid: number, address: number, length?: number): string | undefined {
+    const bytes = Buffer.alloc(length ?? PATH_BYTES_MAX);
+    try {
+      const fd = openSync(`/proc/${pid}/mem`, "r");
+      try {
+        const got = readSync(fd, bytes, 0, bytes.length, address);
+        const end = length === undefined ? bytes.subarray(0, got).indexOf(0) : got;
+        return end < 0 || got < (length ?? 0) ? undefined : bytes.toString("latin1", 0, end);
+      } finally {
+        closeSync(fd);
+      }
+    } catch {
+      return undefined;
+    }
   }
 
   readlink(path: string): string | undefined {

@@ -9,6 +9,7 @@
  * kernel's facts are forced on the tree, and the event says CONCURRENT.
  */
 import {
+  type CallRecord,
   decodeCall,
   decodeExec,
   decodeExit,
@@ -153,7 +154,7 @@ export class Resolver {
         return { kind: "open", head, open: decodeOpen(record) };
       case Kind.CALL: {
         const syscall = this.#syscalls.get(head.nr);
-        if (syscall) return { kind: "call", head, call: decodeCall(record), syscall };
+        if (syscall) return this.#call(head, decodeCall(record), syscall);
         this.#ctx.stats.unresolved++;
         return undefined;
       }
@@ -172,6 +173,21 @@ export class Resolver {
       default:
         return undefined; // STOP is the drain's business; unknown kinds are newer than this build
     }
+  }
+
+  /** Strings that were away when the call returned are read from the task, which is stopped for that. */
+  #call(head: Head, call: CallRecord, syscall: Syscall): Unit {
+    for (const [i, address] of call.away.entries()) {
+      if (address === 0) continue;
+      const length = i === 2 ? call.arg[3] : undefined;
+      const text = this.#ctx.options.assist?.memory?.(head.pid, address, length);
+      if (text === undefined) {
+        const loss = { events: 1, bytes: 0 };
+        return { kind: "gap", head, text: `${syscall.name}: its path could not be read`, loss };
+      }
+      call.str[i] = text;
+    }
+    return { kind: "call", head, call, syscall };
   }
 
   #write(u8: Uint8Array, u32: Uint32Array, at: number, head: Head): void {

@@ -355,6 +355,31 @@ test("changes of names and of bytes take effect in the order of their locks", ()
   same(w);
 });
 
+test("a path whose page was away is read from the stopped task; without that it is a gap", () => {
+  const touched = [ROOT_INODE, dir(12)];
+  const mkdir = callRecord({ t: 1, pid: 9 }, "mkdir", {
+    base: [ROOT_INODE],
+    touched,
+    away: [4096],
+  });
+  const asked: unknown[] = [];
+  const w = new World({
+    assist: {
+      memory: (...args) => {
+        asked.push(args);
+        return "d";
+      },
+    },
+  });
+  w.feed(mkdir);
+  expect(w.paths()).toEqual(["d/"]);
+  expect(asked).toEqual([[9, 4096, undefined]]);
+  const blind = new World();
+  blind.feed(mkdir);
+  expect(blind.ops()).toEqual(["GAP"]);
+  expect(blind.resolver.stats.lostEvents).toBe(1);
+});
+
 test("output, processes, notes, mappings", () => {
   const w = new World();
   const f = file(10);

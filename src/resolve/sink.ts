@@ -91,6 +91,8 @@ export interface Assist {
   lstat?(path: string): KernelInode | undefined;
   /** Extended attributes of what a path names, symlinks not followed; names as binary strings. */
   xattrs?(path: string): Map<string, Uint8Array> | undefined;
+  /** Bytes of a stopped process's memory; without `length` up to the first NUL. A binary string. */
+  memory?(pid: number, address: number, length?: number): string | undefined;
   /** Target of a symlink; undefined for everything else. */
   readlink?(path: string): string | undefined;
 }

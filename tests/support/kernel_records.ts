@@ -153,6 +153,8 @@ export interface CallFields {
   str?: string[];
   touched?: KernelInode[];
   lockSeq?: number;
+  /** Addresses of strings that could not be read. */
+  away?: number[];
 }
 
 /** CALL by the name of its system call. */
@@ -171,6 +173,9 @@ export function callRecord(who: Who, name: string, call: CallFields): Uint8Array
   }
   view.setUint32(CallAt.touched, touched.length, true);
   view.setBigUint64(CallAt.lock_seq, BigInt(call.lockSeq ?? 0), true);
+  for (let i = 0; i < 3; i++) {
+    view.setBigUint64(CallAt.str_addr + 8 * i, BigInt(call.away?.[i] ?? 0), true);
+  }
   touched.forEach((t, i) => putInode(view, CallAt.SIZE + i * InodeAt.SIZE, t));
   let at = fixed;
   strs.forEach((s, i) => {
