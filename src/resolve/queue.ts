@@ -165,7 +165,8 @@ export class Queue {
           this.#units.shift();
           continue;
         }
-        if (this.#helper() || this.#cancels(head)) continue;
+        // a head whose turn has not come only waits: nothing about it is in doubt
+        if (this.#isReady(head) && (this.#helper() || this.#cancels(head))) continue;
         this.#isStuck = true;
       }
       if (!this.#isExpired(head)) return;

@@ -355,6 +355,37 @@ test("changes of names and of bytes take effect in the order of their locks", ()
   same(w);
 });
 
+test("made and removed while an older number is awaited: both happen, in their turn", () => {
+  const w = new World();
+  const f = file(10);
+  const g = file(11);
+  const base = [ROOT_INODE, ROOT_INODE];
+  w.baseline(g, { parent: 1, name: "g" });
+  w.feed(
+    openRecord({ t: 2, tid: 1, flags: KernelFlag.CREATED }, {
+      inode: f,
+      parent: ROOT_INODE,
+      name: "a",
+      lockSeq: 2,
+    }),
+    callRecord({ t: 3, tid: 1 }, "rename", {
+      base,
+      str: ["a", "b"],
+      touched: [ROOT_INODE, f],
+      lockSeq: 3,
+    }),
+    callRecord({ t: 4, tid: 1 }, "unlink", {
+      base,
+      str: ["b"],
+      touched: [ROOT_INODE, { ...f, nlink: 0 }],
+      lockSeq: 4,
+    }),
+    writeRecord({ t: 5, tid: 2 }, { inode: g, offset: 0, payload: bytes("x"), lockSeq: 1 }),
+  );
+  expect(w.ops()).toEqual(["WRITE", "CREATE", "RENAME", "UNLINK"]);
+  expect(w.paths()).toEqual(["g"]);
+});
+
 test("a path whose page was away is read from the stopped task; without that it is a gap", () => {
   const touched = [ROOT_INODE, dir(12)];
   const mkdir = callRecord({ t: 1, pid: 9 }, "mkdir", {
