@@ -2,6 +2,7 @@
  * Builds dist/diffkeeper in three steps: the BPF object, copies of the shared libraries that are embedded, and the
  * compiled binary. A step is skipped when the hash of its inputs and of its command is the one of its last success
  * (kept in build/stamps/). Each output appears by rename, so that two builds in one checkout never see half a file.
+ * --oldest: a binary that uses nothing that came after Linux 5.15 (tools/kernels tests it).
  */
 import { createHash } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, realpathSync } from "node:fs";
@@ -85,6 +86,7 @@ function publish(path: string): void {
 function bpfStep(): Step {
   // -mcpu=v3: atomics that return a value, in kernels from 5.12. -g: BTF, which CO-RE needs; DWARF is stripped after.
   const clang = ["clang", "-g", "-O2", "-Wall", "-Werror", "-target", "bpf", "-mcpu=v3"];
+  if (process.argv.includes("--oldest")) clang.push("-DDK_OLDEST");
   clang.push(`-D__TARGET_ARCH_${ARCH.bpf}`, "-I", "bpf", "-I", `/usr/include/${ARCH.triple}`);
   return {
     name: "bpf",
