@@ -12,7 +12,6 @@ export function register(program: Command): void {
     reportError(failure.error, { json: false });
     process.exit(failure.exitCode);
   });
-  program.command("__guard", { hidden: true }).argument("<folder>").action((folder: string) =>
-    guard(folder)
-  );
+  program.command("__guard", { hidden: true }).argument("<pid>").argument("[folder]")
+    .action((pid: string, folder: string | undefined) => guard(Number(pid), folder));
 }

@@ -3,7 +3,7 @@
  * the recorder was killed, the command may be frozen or stopped: everything in its cgroup is let go. The BPF programs may detach
  * a little after our pipe has closed, and stop a task once more that finds the ring full: so this looks for a while.
  */
-import { readFileSync, readSync, rmdirSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, readSync, rmdirSync, writeFileSync } from "node:fs";
 
 const LET_GO_MS = 1_000;
 const LET_GO_PAUSE_MS = 10;
@@ -28,6 +28,23 @@ function processesIn(folder: string): string[] {
   }
 }
 
+/** The process and all that descend from it: where there is no cgroup. Those whose parent has ended are not found. */
+function descendantsOf(top: number): string[] {
+  const children = new Map<number, number[]>();
+  for (const name of readdirSync("/proc")) {
+    const pid = Number(name);
+    if (!Number.isInteger(pid)) continue;
+    attempt(() => {
+      const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+      const parent = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
+      children.set(parent, [...children.get(parent) ?? [], pid]);
+    });
+  }
+  const found = [top];
+  for (let at = 0; at < found.length; at++) found.push(...children.get(found[at] ?? 0) ?? []);
+  return found.map(String);
+}
+
 /** Stopped by a signal: state T in /proc/PID/stat (proc(5)). */
 function isStopped(pid: string): boolean {
   try {
@@ -38,18 +55,27 @@ function isStopped(pid: string): boolean {
   }
 }
 
-/** Waits for the recorder's end, then frees what is in the cgroup `folder` and removes it. */
-export function guard(folder: string): void {
+/**
+ * Waits for the recorder's end, then frees the command: what is in the cgroup `folder`, which is removed, or without one the
+ * process `pid` and its descendants.
+ */
+export function guard(pid: number, folder: string | undefined): void {
   const byte = new Uint8Array(1);
   while (readSync(0, byte) > 0);
-  attempt(() => writeFileSync(`${folder}/cgroup.freeze`, "0"));
+  if (folder !== undefined) attempt(() => writeFileSync(`${folder}/cgroup.freeze`, "0"));
+  const held = () => folder === undefined ? descendantsOf(pid) : processesIn(folder);
   const deadline = performance.now() + LET_GO_MS;
   do {
-    for (const pid of processesIn(folder)) {
-      if (isStopped(pid)) attempt(() => process.kill(Number(pid), "SIGCONT"));
+    for (const one of held()) {
+      if (isStopped(one)) attempt(() => process.kill(Number(one), "SIGCONT"));
     }
     Bun.sleepSync(LET_GO_PAUSE_MS);
-  } while (performance.now() < deadline && processesIn(folder).length > 0);
+  } while (performance.now() < deadline && held().length > 0);
+  if (folder !== undefined) remove(folder);
+}
+
+/** Gives the cgroup's processes back to the one above, and removes it. */
+function remove(folder: string): void {
   for (let i = 0; i < REMOVE_TRIES_MAX; i++) {
     for (const pid of processesIn(folder)) {
       attempt(() => writeFileSync(`${folder}/../cgroup.procs`, pid));

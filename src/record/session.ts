@@ -180,11 +180,10 @@ async function runWith(
     reporter.starting(notes);
     writeSync(pipe.writeFd, "g");
     // after the go: the command need not wait for it
-    if (cgroup !== undefined) {
-      guard = Bun.spawn([...options.self, "__guard", cgroup], {
-        stdio: ["pipe", "ignore", "ignore"],
-      });
-    }
+    const held = [String(child.pid), ...cgroup === undefined ? [] : [cgroup]];
+    guard = Bun.spawn([...options.self, "__guard", ...held], {
+      stdio: ["pipe", "ignore", "ignore"],
+    });
   } catch (thrown) {
     closeSync(pipe.writeFd);
     await child.exited;
