@@ -1,6 +1,6 @@
-import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { join } from "node:path";
+import { changeRows } from "../../tests/support/change_rows.ts";
 import { attr, rootEvent, TraceBuilder } from "../../tests/trace_builder.ts";
 import { wrap } from "../format/envelope.ts";
 import { EventFlag, Op } from "../format/trace_event.ts";
@@ -39,9 +39,7 @@ function makeTrace(more: (builder: TraceBuilder) => void = () => undefined): str
 /** What verify says of a trace after this SQL. */
 function problemsAfter(sql: string, ...values: Uint8Array[]): string[] {
   const dir = makeTrace();
-  const db = new Database(join(dir, "trace.db"));
-  expect(db.run(sql, values).changes, sql).toBeGreaterThan(0);
-  db.close();
+  expect(changeRows(dir, sql, values), sql).toBeGreaterThan(0);
   const { problems } = verifyTrace(dir);
   return problems.map(({ subject, text }) => `${subject.replaceAll(/0{8,}/g, "*")}: ${text}`);
 }
