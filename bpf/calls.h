@@ -85,6 +85,7 @@ static const volatile u8 dk_class_of[512] = {
 #define O_TMPFILE_BIT 020000000
 #define FMODE_CREATED 0x100000
 #define S_IFMT 0170000
+#define EXT4_SUPER_MAGIC 0xef53
 #define S_IFREG 0100000
 #define S_IFDIR 0040000
 #define S_IFLNK 0120000

@@ -38,6 +38,7 @@ int BPF_PROG(on_sys_enter, struct pt_regs *regs, long nr) {
   }
   st->enter_ns = bpf_ktime_get_boot_ns();
   st->touched = 0;
+  st->refresh = 0;
   st->watched = 0;
   st->lock_seq = 0;
   st->pending = 1;
@@ -109,7 +110,10 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret) {
   } else {
     st->pending = 0;
     if (class >= C_MMAP) note_exit(st, task, regs, class, ret);
-    else if (ret >= 0) sent = name_call_exit(st, task, regs, class, nr, ret);
+    else if (ret >= 0) {
+      refresh(st);
+      sent = name_call_exit(st, task, regs, class, nr, ret);
+    }
   }
   if (!sent && st->lock_seq) send_skip(st);
   st->lock_seq = 0;
@@ -117,11 +121,8 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret) {
   return 0;
 }
 
-/* Inside the inode lock: which inodes a running call changes, and their state after the change. */
-SEC("tp_btf/ext4_mark_inode_dirty")
-int BPF_PROG(on_ext4_mark_inode_dirty, struct inode *inode) {
-  struct task_state *st = bpf_task_storage_get(&tasks, bpf_get_current_task_btf(), 0, 0);
-  if (!st || !st->pending) return 0;
+/* Notes an inode that the running call changes. Returns its state there, NULL if there is no call or no room. */
+static __always_inline struct dk_inode *touch(struct task_state *st, struct inode *inode) {
   u32 at = st->touched;
   for (u32 i = 0; i < DK_TOUCH_MAX; i++) {
     if (i >= st->touched) break;
@@ -132,17 +133,43 @@ int BPF_PROG(on_ext4_mark_inode_dirty, struct inode *inode) {
   }
   if (at >= DK_TOUCH_MAX) {
     lost(DK_LOST_TOUCH);
-    return 0;
+    return NULL;
   }
   st->touched_ptr[at] = (u64)inode;
   inode_state(&st->touch[at], inode);
   if (!st->watched) st->watched = dev_watched(st->touch[at].dev);
-  /* the place in the order of changes; a symlink may be marked for its atime alone, before the lock is taken */
-  if (!st->lock_seq && st->watched && !mode_is(st->touch[at].mode, S_IFLNK))
-    st->lock_seq = __sync_fetch_and_add(&dk_shared.lock_counter, 1) + 1;
   if (at == st->touched) st->touched = at + 1;
+  return &st->touch[at];
+}
+
+/* Inside the inode lock: which inodes a running call changes, and their state after the change. */
+SEC("tp_btf/ext4_mark_inode_dirty")
+int BPF_PROG(on_ext4_mark_inode_dirty, struct inode *inode) {
+  struct task_state *st = bpf_task_storage_get(&tasks, bpf_get_current_task_btf(), 0, 0);
+  if (!st || !st->pending) return 0;
+  struct dk_inode *state = touch(st, inode);
+  if (!state) return 0;
+  /* the place in the order of changes; a symlink may be marked for its atime alone, before the lock is taken */
+  if (!st->lock_seq && st->watched && !mode_is(state->mode, S_IFLNK))
+    st->lock_seq = __sync_fetch_and_add(&dk_shared.lock_counter, 1) + 1;
   return 0;
 }
+
+/* From 6.13 on every filesystem tells of a new ctime, in the midst of the change: the state is taken at the end of the call. */
+static __always_inline int ctime_set(struct inode *inode) {
+  struct task_state *st = bpf_task_storage_get(&tasks, bpf_get_current_task_btf(), 0, 0);
+  if (!st || !st->pending) return 0;
+  if (GET(GET(inode, inode, i_sb), super_block, s_magic) == EXT4_SUPER_MAGIC) return 0;
+  st->refresh = 1;
+  touch(st, inode);
+  return 0;
+}
+SEC("tp_btf/inode_set_ctime_to_ts")
+int BPF_PROG(on_inode_set_ctime_to_ts, struct inode *inode) { return ctime_set(inode); }
+SEC("tp_btf/ctime_ns_xchg")
+int BPF_PROG(on_ctime_ns_xchg, struct inode *inode) { return ctime_set(inode); }
+SEC("tp_btf/ctime_xchg_skip")
+int BPF_PROG(on_ctime_xchg_skip, struct inode *inode) { return ctime_set(inode); }
 
 /* Inside the inode lock: the order of writes on one inode, and their true offset. */
 static __always_inline int in_lock(struct inode *inode, s64 pos) {

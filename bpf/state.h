@@ -43,6 +43,7 @@ struct task_state {
   u32 output;    /* the data call goes to the command's stdout or stderr */
   u32 pending;   /* a call that changes names or attributes is running */
   u32 touched;
+  u32 refresh;   /* touched inodes whose state is taken at the end of the call */
   u32 watched;   /* one of the touched inodes lies on a watched filesystem */
   u64 touched_ptr[DK_TOUCH_MAX];
   struct dk_inode touch[DK_TOUCH_MAX];
@@ -160,6 +161,18 @@ static __always_inline void inode_state(struct dk_inode *o, struct inode *inode)
   o->gid = GET(inode, inode, i_gid.val);
   o->nlink = GET(inode, inode, i_nlink);
   o->rdev = GET(inode, inode, i_rdev);
+}
+
+/* The state of touched inodes at the end of a call. One that is gone meanwhile keeps what was seen; a new one had no number or
+ * generation yet. */
+static __always_inline void refresh(struct task_state *st) {
+  if (!st->refresh) return;
+  for (u32 i = 0; i < DK_TOUCH_MAX; i++) {
+    if (i >= st->touched) break;
+    struct inode *inode = (void *)st->touched_ptr[i];
+    if (st->touch[i].ino && GET(inode, inode, i_ino) != st->touch[i].ino) continue;
+    if (GET(GET(inode, inode, i_sb), super_block, s_magic) != EXT4_SUPER_MAGIC) inode_state(&st->touch[i], inode);
+  }
 }
 
 static __always_inline void header(struct dk_header *h, u32 kind, u32 size, u64 enter_ns) {

@@ -28,12 +28,18 @@ const REQUIRED = [
   ["on_exit", "sched_process_exit"],
 ] as const;
 
-/** Programs that make the record exact where the filesystem has the hook; ext4 may be a module. */
+/**
+ * Programs that make the record exact where the kernel has the hook: ext4's own (it may be a module), and from Linux 6.13 on those
+ * of every filesystem (include/trace/events/timestamp.h).
+ */
 const OPTIONAL = [
   ["on_ext4_mark_inode_dirty", "ext4_mark_inode_dirty"],
   ["on_ext4_da_write_end", "ext4_da_write_end"],
   ["on_ext4_write_end", "ext4_write_end"],
   ["on_ext4_journalled_write_end", "ext4_journalled_write_end"],
+  ["on_inode_set_ctime_to_ts", "inode_set_ctime_to_ts"],
+  ["on_ctime_ns_xchg", "ctime_ns_xchg"],
+  ["on_ctime_xchg_skip", "ctime_xchg_skip"],
 ] as const;
 
 type State = "opened" | "loaded" | "attached" | "closed";
