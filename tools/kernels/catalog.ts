@@ -40,5 +40,5 @@ export const KERNELS: readonly Kernel[] = [
 export const MORE_SUITES = ["bullseye", "trixie", "trixie-backports"] as const;
 export const MORE_SECURITY_SUITES = ["bullseye-security", "trixie-security"] as const;
 
-/** Built from these modules, in this order, where they are not built in: disk and ext4. */
-export const DISK_MODULES = ["nvme", "ext4"] as const;
+/** Modules for disk and ext4 where they are not built in, in this order; ext4 asks for its checksum by name when it mounts. */
+export const DISK_MODULES = ["nvme", "crc32c_generic", "crc32c_cryptoapi", "ext4"] as const;

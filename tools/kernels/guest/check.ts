@@ -23,7 +23,7 @@ const SHELL_CODE = 3;
 const SHELL = `
 echo one > a; echo two >> a; mkdir -p d/e; mv a d/e/b; ln d/e/b hard; ln -s d/e/b soft
 i=0; while [ $i -lt 40 ]; do echo "line $i" >> log; i=$((i + 1)); done
-cp log copied; cat log > copy; truncate -s 5 copy; mv copy log2; mv log2 log; chmod 0600 log; chown 7:8 hard
+cp log copied; sed "" log > copy; truncate -s 5 copy; mv copy log2; mv log2 log; chmod 0600 log; chown 7:8 hard
 mkfifo pipe; touch -d 2001-02-03 old; mkdir gone; echo x > gone/x; rm -r gone
 dd if=/dev/zero of=zeros bs=4096 count=64 2>/dev/null; dd if=log of=zeros bs=1 seek=9000 conv=notrunc 2>/dev/null
 mv before/kept moved; rm before/removed; echo more >> before/grown

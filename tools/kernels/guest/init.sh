@@ -20,7 +20,10 @@ while [ ! -b /dev/nvme0n1 ] && [ $tries -lt 100 ]; do
   sleep 0.1
   tries=$((tries + 1))
 done
-mount -t ext4 /dev/nvme0n1 /disk || echo "init: cannot mount the disk" >/dev/console
+if ! mount -t ext4 /dev/nvme0n1 /disk; then
+  echo "init: cannot mount the disk" >/dev/ttyS1
+  poweroff -f
+fi
 mkdir -p /disk/tmp
 stty raw -echo </dev/ttyS1
 BUN_BE_BUN=1 /bin/diffkeeper run /repo/tools/kernels/guest/check.ts >/dev/ttyS1 2>&1 </dev/null
