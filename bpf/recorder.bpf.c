@@ -123,14 +123,15 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret) {
 
 /* Notes an inode that the running call changes. Returns its state there, NULL if there is no call or no room. */
 static __always_inline struct dk_inode *touch(struct task_state *st, struct inode *inode) {
-  u32 at = st->touched;
+  st->slot = st->touched; /* in memory: what follows is verified once, not for each way out of the loop */
   for (u32 i = 0; i < DK_TOUCH_MAX; i++) {
     if (i >= st->touched) break;
     if (st->touched_ptr[i] == (u64)inode) {
-      at = i;
+      st->slot = i;
       break;
     }
   }
+  u32 at = *(volatile u32 *)&st->slot;
   if (at >= DK_TOUCH_MAX) {
     lost(DK_LOST_TOUCH);
     return NULL;

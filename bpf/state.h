@@ -43,6 +43,7 @@ struct task_state {
   u32 output;    /* the data call goes to the command's stdout or stderr */
   u32 pending;   /* a call that changes names or attributes is running */
   u32 touched;
+  u32 slot;      /* where the inode being noted goes */
   u32 refresh;   /* touched inodes whose state is taken at the end of the call */
   u32 watched;   /* one of the touched inodes lies on a watched filesystem */
   u64 touched_ptr[DK_TOUCH_MAX];
