@@ -201,6 +201,15 @@ extern int bpf_probe_read_user_dynptr(struct bpf_dynptr *d, u64 off, u64 size,
 /* Linux 6.2+: a number becomes a typed pointer whose fields are plain loads. */
 extern void *bpf_rdonly_cast(const void *obj, u32 btf_id) __ksym __weak;
 
+/* 32-bit programs have call numbers of their own, which are not in our table. Bits: arch/{x86,arm64}/include/asm/thread_info.h */
+#if defined(__TARGET_ARCH_x86)
+static __always_inline bool task_is_32bit(struct task_struct *t) { return t->thread_info.flags & (1ul << 29); }
+static __always_inline bool call_is_32bit(struct task_struct *t) { return t->thread_info.status & 2; /* TS_COMPAT */ }
+#elif defined(__TARGET_ARCH_arm64)
+static __always_inline bool task_is_32bit(struct task_struct *t) { return t->thread_info.flags & (1ul << 22); }
+static __always_inline bool call_is_32bit(struct task_struct *t) { return task_is_32bit(t); }
+#endif
+
 #ifndef bpf_ksym_exists /* libbpf < 1.2 */
 #define bpf_ksym_exists(sym) (!!(sym))
 #endif

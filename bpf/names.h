@@ -35,10 +35,11 @@ static __always_inline bool open_exit(struct task_state *st, struct task_struct 
   struct dentry *dentry = BPF_CORE_READ(file, f_path.dentry), *parent = BPF_CORE_READ(dentry, d_parent);
   s32 root;
   if (created || tmpfile) {
+    u32 epoch = dk_shared.epoch;
     root = verdict_of_path(parent, BPF_CORE_READ(file, f_path.mnt));
     struct inode_key k;
     inode_key(&k, inode);
-    verdict_set(&k, root);
+    verdict_set(&k, root, epoch);
   } else {
     root = verdict_of_file(file, inode);
   }

@@ -19,6 +19,7 @@ int BPF_PROG(on_sys_enter, struct pt_regs *regs, long nr) {
   u32 class = class_of(nr);
   if (class == C_NONE || !dk_shared.enabled) return 0;
   struct task_struct *task = bpf_get_current_task_btf();
+  if (call_is_32bit(task)) return 0;
   if (task->tgid == dk_shared.self_tgid) {
     self_enter(task, regs, nr);
     return 0;
@@ -45,16 +46,21 @@ int BPF_PROG(on_sys_enter, struct pt_regs *regs, long nr) {
   return 0;
 }
 
+/* Something the recorder cannot follow exactly. */
+static __always_inline void send_note(struct task_state *st, u32 note) {
+  struct dk_note_rec *o = bpf_ringbuf_reserve(&ring, sizeof(*o), 0);
+  if (!o) return lost(DK_LOST_RING);
+  header(&o->h, DK_NOTE, sizeof(*o), st->enter_ns);
+  o->note = note;
+  o->pad = 0;
+  bpf_ringbuf_submit(o, BPF_RB_NO_WAKEUP);
+}
+
 static __always_inline void note_exit(struct task_state *st, struct task_struct *task, struct pt_regs *regs, u32 class,
                                       s64 ret) {
   if (!st->in_tree) return;
   if (class != C_MMAP) {
-    struct dk_note_rec *o = bpf_ringbuf_reserve(&ring, sizeof(*o), 0);
-    if (!o) return lost(DK_LOST_RING);
-    header(&o->h, DK_NOTE, sizeof(*o), st->enter_ns);
-    o->note = class == C_IO_URING ? DK_NOTE_IO_URING : DK_NOTE_AIO;
-    o->pad = 0;
-    bpf_ringbuf_submit(o, BPF_RB_NO_WAKEUP);
+    send_note(st, class == C_IO_URING ? DK_NOTE_IO_URING : DK_NOTE_AIO);
     return;
   }
   u32 type = DK_ARG3(regs) & MAP_TYPE;
@@ -95,7 +101,7 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret) {
   u32 class = class_of(nr);
   if (class == C_NONE || !dk_shared.enabled) return 0;
   struct task_struct *task = bpf_get_current_task_btf();
-  if (task->tgid == dk_shared.self_tgid) return 0;
+  if (call_is_32bit(task) || task->tgid == dk_shared.self_tgid) return 0;
   struct task_state *st = bpf_task_storage_get(&tasks, task, 0, 0);
   if (!st) return 0;
   bool sent = false;
@@ -224,6 +230,7 @@ int BPF_PROG(on_exec, struct task_struct *p, int old_pid, struct linux_binprm *b
   }
   if (!st->in_tree) return 0;
   st->pending = 0;
+  if (task_is_32bit(p)) send_note(st, DK_NOTE_IA32);
   struct dk_inode *cwd = &st->base[0];
   base_of(cwd, p, AT_FDCWD);
   struct scratch *s = scratch_get();

@@ -11,8 +11,9 @@ static __always_inline bool verdict_of(struct inode_key *k, s32 *root) {
   return v->root != VERDICT_OUTSIDE || v->epoch == dk_shared.epoch;
 }
 
-static __always_inline void verdict_set(struct inode_key *k, s32 root) {
-  struct verdict v = {.root = root, .epoch = dk_shared.epoch};
+/* `epoch`: as it was before the question was asked; a rename meanwhile makes the answer old at once. */
+static __always_inline void verdict_set(struct inode_key *k, s32 root, u32 epoch) {
+  struct verdict v = {.root = root, .epoch = epoch};
   if (bpf_map_update_elem(&inodes, k, &v, BPF_ANY)) lost(DK_LOST_INODE);
 }
 
@@ -90,6 +91,7 @@ __noinline int announce(u64 dentry_ptr, u64 mnt_ptr, int force_root) {
   struct scratch *s = scratch_get();
   if (!s) return VERDICT_OUTSIDE;
   s->to_root = 0;
+  u32 epoch = dk_shared.epoch;
   walk(s, dentry, mnt, sizeof(struct dk_node));
   if (s->cut) lost(DK_LOST_WALK);
   int root = force_root == VERDICT_OUTSIDE ? s->root : force_root;
@@ -107,7 +109,7 @@ __noinline int announce(u64 dentry_ptr, u64 mnt_ptr, int force_root) {
   send(s, size);
   struct inode_key k;
   inode_key(&k, inode);
-  verdict_set(&k, root);
+  if (!s->cut) verdict_set(&k, root, epoch);
   scratch_put(s);
   return root;
 }

@@ -9,7 +9,7 @@ import { base64Of, isText, textOf } from "../history/path_text.ts";
 import { closeFd, isRoot } from "../history/target.ts";
 import { openTarget } from "../history/target_folder.ts";
 import type { Trace } from "../history/trace.ts";
-import { oneLine, ResultWriter } from "./output.ts";
+import { oneLine, ResultWriter, stderr } from "./output.ts";
 import { globOf, openTrace, spanOf, stateDirOption, withProgress } from "./trace_options.ts";
 
 /** Exit code of --strict when something could not be restored exactly. */
@@ -60,6 +60,9 @@ function run(flags: ExportFlags): void {
     const history = withProgress("reading events", range.lastSeq, (onProgress) => {
       return trace.foldTo(span, onProgress);
     });
+    // the recorder compared the folders with its last state: what was read back is right there
+    const isEnd = history.lastSeq === range.lastSeq && trace.end()?.audit !== undefined;
+    if (isEnd) history.readBack.clear();
     const target = openTarget(flags.out, {
       force: flags.force === true,
       stateDir: trace.reader.dir,
@@ -83,11 +86,11 @@ function tell(
   const { history, report } = result;
   for (const { path, text } of report.warnings.slice(0, WARNINGS_SHOWN_MAX)) {
     const where = path === "" ? "" : `${oneLine(textOf(path))}: `;
-    process.stderr.write(`diffkeeper: warning: ${where}${text}\n`);
+    stderr.write(`diffkeeper: warning: ${where}${text}\n`);
   }
   const hidden = report.warningCount - Math.min(report.warnings.length, WARNINGS_SHOWN_MAX);
   if (hidden > 0) {
-    process.stderr.write(
+    stderr.write(
       `diffkeeper: warning: and ${formatCount(hidden)} more (--json has them)\n`,
     );
   }

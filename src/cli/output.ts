@@ -4,6 +4,7 @@
  * stderr. Nothing here decides what to say, only how.
  */
 import { writeSync } from "node:fs";
+import { isatty, WriteStream } from "node:tty";
 import { DiffKeeperError } from "../base/error.ts";
 import {
   ERROR_CAUSES_MAX,
@@ -75,7 +76,7 @@ export function reportError(
   error: DiffKeeperError,
   options: { json: boolean; stream?: OutputStream },
 ): void {
-  const stream = options.stream ?? process.stderr;
+  const stream = options.stream ?? stderr;
   if (options.json) stream.write(`${JSON.stringify(errorReport(error))}\n`);
   else stream.write(formatError(error, { color: hasColor(stream) }));
   if (error.code !== "defect" || !process.env["DIFFKEEPER_DEBUG"]) return;
@@ -84,15 +85,38 @@ export function reportError(
 }
 
 /**
- * Ends the process quietly with exit code 0 when the reader of `process.stdout` has gone away, as in
- * `diffkeeper help | head`. Install once, before the first write. Results of any size go through `ResultWriter`.
+ * stdout and stderr without `process.stdout` and `process.stderr`: those make a pipe non-blocking at their first use, for
+ * everybody who shares it, so that programs after us (or the recorded command) fail with EAGAIN.
  */
-export function installPipeGuard(): void {
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") process.exit(0);
-    throw error;
-  });
+class Descriptor implements OutputStream {
+  readonly #fd: number;
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+  get isTTY(): boolean {
+    return isatty(this.#fd);
+  }
+  get columns(): number | undefined {
+    return this.isTTY ? new WriteStream(this.#fd).columns : undefined;
+  }
+  /** A reader that has gone away ends the process quietly, as in `diffkeeper help | head`; for stderr it is ignored. */
+  write(text: string): void {
+    let rest: Uint8Array = Buffer.from(text);
+    while (rest.length > 0) {
+      try {
+        rest = rest.subarray(writeSync(this.#fd, rest));
+      } catch (thrown) {
+        const code = (thrown as NodeJS.ErrnoException).code;
+        if (code === "EAGAIN") Bun.sleepSync(RESULT_RETRY_MS);
+        else if (code === "EPIPE" && this.#fd === 1) process.exit(0);
+        else return;
+      }
+    }
+  }
 }
+
+export const stdout: OutputStream = new Descriptor(1);
+export const stderr: OutputStream = new Descriptor(2);
 
 /** Writes bytes to a file descriptor and returns how many it took; `fs.writeSync`, or a test's own. */
 export type WriteSync = (fd: number, bytes: Uint8Array) => number;
@@ -163,7 +187,7 @@ export class ProgressLine {
   #drawnAtMs: number | undefined;
 
   /** @param options.nowMs a monotonic clock in milliseconds, for tests. */
-  constructor(stream: OutputStream = process.stderr, options: { nowMs?: () => number } = {}) {
+  constructor(stream: OutputStream = stderr, options: { nowMs?: () => number } = {}) {
     this.#stream = stream;
     this.#now = options.nowMs ?? (() => performance.now());
     this.#startedAtMs = this.#now();

@@ -15,10 +15,12 @@ import type { RecordingSummary } from "../record/messages.ts";
 import { type Reporter, runSession } from "../record/session.ts";
 import type { AuditVerdict } from "../record/audit.ts";
 import { showPath } from "../record/scan_item.ts";
-import { oneLine, ProgressLine, reportError } from "./output.ts";
+import { oneLine, ProgressLine, reportError, stderr } from "./output.ts";
 
 /** Exit code of a recorder that failed, as env(1), timeout(1) and docker run have it. */
 const EXIT_RECORDER_FAILED = 125;
+const EXIT_NOT_EXECUTABLE = 126;
+const EXIT_NOT_FOUND = 127;
 
 interface RecordFlags {
   stateDir: string;
@@ -150,6 +152,9 @@ async function record(command: string[], flags: RecordFlags): Promise<number> {
       self: selfCommand(),
     }, new ConsoleReporter(flags.quiet || flags.json));
     if (summary.started) printSummary(summary, flags, exitCode);
+    else if (exitCode !== EXIT_NOT_EXECUTABLE && exitCode !== EXIT_NOT_FOUND) {
+      throw new DiffKeeperError("defect", "the command ran, but the kernel reported nothing of it");
+    }
     return exitCode;
   } catch (thrown) {
     const error = asDiffKeeperError(thrown);
@@ -161,10 +166,10 @@ async function record(command: string[], flags: RecordFlags): Promise<number> {
 
 function printSummary(summary: RecordingSummary, flags: RecordFlags, exitCode: number): void {
   if (flags.json) {
-    process.stderr.write(`${JSON.stringify({ ...summary, exitCode })}\n`);
+    stderr.write(`${JSON.stringify({ ...summary, exitCode })}\n`);
     return;
   }
-  for (const note of summary.notes) process.stderr.write(`diffkeeper: note: ${note}\n`);
+  for (const note of summary.notes) stderr.write(`diffkeeper: note: ${note}\n`);
   const { failed } = summary;
   if (failed !== undefined) {
     const { code, message, ...details } = failed;
@@ -181,7 +186,7 @@ function printSummary(summary: RecordingSummary, flags: RecordFlags, exitCode: n
   ];
   const option = flags.stateDir === "diffkeeper-trace" ? "" : ` --state-dir ${flags.stateDir}`;
   const verdict = summary.audit === undefined ? "" : auditLine(summary.audit);
-  process.stderr.write(
+  stderr.write(
     `diffkeeper: recorded ${figures.join(", ")} in ${flags.stateDir}\n` + verdict +
       `diffkeeper: next: diffkeeper timeline${option}\n`,
   );

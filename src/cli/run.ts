@@ -5,7 +5,7 @@
 import { Command, CommanderError } from "commander";
 import { asDiffKeeperError, DiffKeeperError, exitCodeOf } from "../base/error.ts";
 import manifest from "../../package.json" with { type: "json" };
-import { installPipeGuard, reportError } from "./output.ts";
+import { reportError, stderr, stdout } from "./output.ts";
 import * as exportCommand from "./export.ts";
 import * as infoCommand from "./info.ts";
 import * as launchCommand from "./launch.ts";
@@ -43,14 +43,21 @@ export function createProgram(): Command {
     .showSuggestionAfterError(true);
   for (const command of COMMANDS) command.register(program);
   for (const command of [program, ...program.commands]) {
-    command.exitOverride().configureOutput({ outputError: () => undefined });
+    command.exitOverride().configureOutput({
+      outputError: () => undefined,
+      writeOut: (text) => stdout.write(text),
+      writeErr: (text) => stderr.write(text),
+      getOutHelpWidth: () => stdout.columns ?? 80,
+      getErrHelpWidth: () => stderr.columns ?? 80,
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    });
   }
   return program;
 }
 
 /** Runs the command line of this process to its end and sets the exit code. */
 export async function run(argv: readonly string[] = process.argv.slice(2)): Promise<void> {
-  installPipeGuard();
   const json = wantsJson(argv);
   // A failure in a callback or of a promise that nobody awaits is shown like any other error.
   const onStray = (thrown: unknown) => {

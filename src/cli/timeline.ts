@@ -6,7 +6,7 @@ import { Op } from "../format/trace_event.ts";
 import { type Burst, foldBursts, single } from "../history/bursts.ts";
 import { around, limited, Timeline, type TimelineFilter } from "../history/timeline.ts";
 import type { Trace } from "../history/trace.ts";
-import { hasColor, ResultWriter } from "./output.ts";
+import { hasColor, ResultWriter, stderr, stdout } from "./output.ts";
 import { TimelineJson } from "./timeline_json.ts";
 import { TimelineText } from "./timeline_text.ts";
 import {
@@ -102,7 +102,7 @@ function show(trace: Trace, filter: TimelineFilter, flags: TimelineFlags): void 
   const writer = new ResultWriter();
   const toLine = lineMaker(trace, flags);
   // On the terminal the lines themselves show that it goes on.
-  const isSilent = process.stdout.isTTY === true;
+  const isSilent = stdout.isTTY === true;
   withProgress("reading events", range.lastSeq, (onProgress) => {
     const timeline = new Timeline(trace, filter, isSilent ? undefined : onProgress);
     let bursts = burstsOf(timeline, flags);
@@ -138,7 +138,7 @@ async function follow(trace: Trace, filter: TimelineFilter, flags: TimelineFlags
     if (running) await Bun.sleep(FOLLOW_INTERVAL_MS);
   }
   const cut = trace.cutText();
-  if (cut !== undefined) process.stderr.write(`diffkeeper: ${cut}\n`);
+  if (cut !== undefined) stderr.write(`diffkeeper: ${cut}\n`);
 }
 
 function* burstsOf(timeline: Timeline, flags: TimelineFlags): Generator<Burst> {
@@ -152,8 +152,8 @@ function lineMaker(trace: Trace, flags: TimelineFlags): (burst: Burst) => string
     return ({ last }) => json.line(last);
   }
   const text = new TimelineText(trace, {
-    color: hasColor(process.stdout),
-    aligned: process.stdout.isTTY === true,
+    color: hasColor(stdout),
+    aligned: stdout.isTTY === true,
     why: flags.gaps === true,
   });
   return (burst) => text.line(burst);

@@ -5,7 +5,7 @@ import { formatCount } from "../base/units.ts";
 import { Glob } from "../format/glob.ts";
 import { parseTime, resolveTime, type TimeRange, type TimeSpan } from "../format/time_expr.ts";
 import { Trace } from "../history/trace.ts";
-import { ProgressLine } from "./output.ts";
+import { ProgressLine, stderr } from "./output.ts";
 
 /** Where a trace is when nobody says. */
 export const STATE_DIR_DEFAULT = "./diffkeeper-trace";
@@ -19,7 +19,7 @@ export function stateDirOption(): Option {
 export function openTrace(stateDir: string): Trace {
   const trace = Trace.open(stateDir);
   const cut = trace.cutText();
-  if (cut !== undefined) process.stderr.write(`diffkeeper: ${cut}\n`);
+  if (cut !== undefined) stderr.write(`diffkeeper: ${cut}\n`);
   return trace;
 }
 

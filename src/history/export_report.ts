@@ -10,7 +10,7 @@ export const EXPORT_WARNINGS_MAX = 1000;
 
 /** Something that was not restored exactly; the path is a binary string, "" where no file is named. */
 export interface ExportWarning {
-  kind: "unread" | "gap" | "state";
+  kind: "unread" | "settled" | "gap" | "state";
   path: string;
   text: string;
 }
@@ -67,6 +67,12 @@ export class ReportBuilder {
       const ranges = unknownRanges(this.#history.content, node);
       const text = ranges.map(({ from, to }) => `${from}-${to}`).join(", ");
       if (text !== "") this.warn("unread", `bytes ${text} were not captured: zeros stand there`);
+    }
+    if (this.#history.readBack.has(node)) {
+      this.warn(
+        "settled",
+        "its content was read back after the call that wrote it: it may be newer",
+      );
     }
     const gap = this.#history.doubted.get(node);
     if (gap === undefined) return;

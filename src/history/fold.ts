@@ -36,6 +36,8 @@ export class History {
   gapCount = 0;
   /** Nodes with content that was not captured at some time; unknownRanges tells what is still unknown. */
   readonly unread = new Set<number>();
+  /** Nodes with content that was read back after the call that wrote it. */
+  readonly readBack = new Set<number>();
   /** Nodes that a gap concerns and that were not read back since, with the last gap. */
   readonly doubted = new Map<number, Gap>();
   /** Number and time of the last event folded; 0 after the baseline. */
@@ -84,6 +86,9 @@ export class History {
       case Op.RESYNC:
         this.#whole(event, length, at);
         this.doubted.delete(node);
+        // pid 0 is the recorder itself, at the end: what it read is what was there then
+        if (event.pid === 0) this.readBack.delete(node);
+        else if ((event.flags & EventFlag.SETTLED) !== 0) this.readBack.add(node);
         return;
       case Op.RENAME:
       case Op.LINK:
@@ -105,6 +110,7 @@ export class History {
 
   #write(event: TraceEvent, at: { rowId: number; rowOffset: number }): void {
     const { node, length = 0, offset = 0 } = event;
+    if ((event.flags & EventFlag.SETTLED) !== 0) this.readBack.add(node);
     if ((event.flags & EventFlag.UNREAD) !== 0) {
       this.content.unknown(node, offset, length);
       this.unread.add(node);

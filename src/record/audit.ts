@@ -32,8 +32,8 @@ export interface AuditOptions {
   tree: Tree;
   /** Where events and content go. */
   sink: EventSink & ContentRows;
-  /** Nodes that were mapped shared and writable: their content is read again whatever their times say. */
-  mapped: ReadonlySet<number>;
+  /** Nodes that were mapped shared, or written by several tasks at once: read again whatever their times say. */
+  reread: ReadonlySet<number>;
   /** Brings the tree up to what the kernel has reported by now. */
   catchUp(): void;
   /** t_ns of events that heal. */
@@ -145,7 +145,7 @@ export function audit(options: AuditOptions): AuditVerdict {
     differing = new Comparison(options).run().differing;
   }
   const paths = new Map(differing.map((where) => [`${where.root}:${where.path}`, where]));
-  for (const id of options.mapped) {
+  for (const id of options.reread) {
     const path = options.tree.path(id);
     const root = path === undefined ? 0 : options.tree.rootOf(id);
     if (path !== undefined) paths.set(`${root}:${path}`, { root, path });

@@ -44,7 +44,7 @@ async function auditAfter(change: () => void, mapped?: string) {
       process: () => undefined,
       putContent: (sha256, bytes) => trace.putContent(sha256, bytes),
     },
-    mapped: new Set(mapped === undefined ? [] : [tree.at(1, mapped)?.id ?? 0]),
+    reread: new Set(mapped === undefined ? [] : [tree.at(1, mapped)?.id ?? 0]),
     catchUp: () => void catchUps++,
     endNs: () => 77,
   });

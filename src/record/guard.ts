@@ -4,7 +4,11 @@
  * a little after our pipe has closed, and stop a task once more that finds the ring full: so this looks for a while.
  */
 import { readdirSync, readFileSync, readSync, rmdirSync, writeFileSync } from "node:fs";
+import { libc } from "../../ffi/libc.ts";
 
+/** SIGHUP, SIGINT, SIGQUIT, SIGTSTP. */
+const TERMINAL_SIGNALS = [1, 2, 3, 20] as const;
+const SIG_IGN = 1;
 const LET_GO_MS = 1_000;
 const LET_GO_PAUSE_MS = 10;
 const REMOVE_TRIES_MAX = 40;
@@ -60,6 +64,8 @@ function isStopped(pid: string): boolean {
  * process `pid` and its descendants.
  */
 export function guard(pid: number, folder: string | undefined): void {
+  // a Ctrl-C is meant for the command, and may not take the guard along
+  for (const signal of TERMINAL_SIGNALS) libc.signal(signal, SIG_IGN as never);
   const byte = new Uint8Array(1);
   while (readSync(0, byte) > 0);
   if (folder !== undefined) attempt(() => writeFileSync(`${folder}/cgroup.freeze`, "0"));

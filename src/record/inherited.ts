@@ -62,3 +62,16 @@ export function ignoredSignals(): number[] {
 export function blockedSignals(): number[] {
   return signalsOf("SigBlk");
 }
+
+/** Which of descriptors 0, 1 and 2 are non-blocking: flags of /proc/PID/fdinfo/FD, octal (proc(5)). */
+export function nonBlockingFds(): number[] {
+  return [0, 1, 2].filter((fd) => {
+    try {
+      const flags = /^flags:\s*([0-7]+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, "latin1"))
+        ?.[1];
+      return (Number.parseInt(flags ?? "0", 8) & 0o4000) !== 0;
+    } catch {
+      return false;
+    }
+  });
+}

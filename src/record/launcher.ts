@@ -22,10 +22,15 @@ export interface LaunchSpec {
   blockedSignals: number[];
   /** Descriptors above stderr that the command gets. */
   fds: readonly number[];
+  /** Which of descriptors 0, 1 and 2 were non-blocking when the recorder started. */
+  nonBlocking: number[];
   /** Soft limit of open files before the runtime raised it. */
   openFilesMax?: number;
 }
 
+const F_GETFL = 3;
+const F_SETFL = 4;
+const O_NONBLOCK = 0o4000;
 const SIGNALS = 31;
 const SIG_IGN = 1;
 const SIG_SETMASK = 2;
@@ -64,6 +69,11 @@ function pointerArray(texts: readonly string[]): { table: Uint8Array; keep: Uint
 
 function restoreProcess(spec: LaunchSpec): void {
   for (const fd of spec.fds) libc.fcntl(fd, F_SETFD, 0);
+  // the runtime may have made a shared pipe non-blocking; the flag would break the command
+  for (const fd of [0, 1, 2]) {
+    const flags = libc.fcntl(fd, F_GETFL, 0);
+    if (flags >= 0 && !spec.nonBlocking.includes(fd)) libc.fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+  }
   const mask = pinned(128);
   let blocked = 0;
   for (const signal of spec.blockedSignals) blocked |= 1 << (signal - 1);

@@ -10,6 +10,8 @@ const MISSING = [
   ["ring_full", "the ring buffer was full"],
   ["task_storage", "the kernel had no memory for a task"],
   ["scratch_busy", "a scratch buffer was busy"],
+  ["walk_too_long", "a path was too long to follow"],
+  ["touched_overflow", "a call changed more inodes than could be noted"],
 ] as const;
 
 /** See the head of the file. */

@@ -3,7 +3,7 @@
  * States: opening -> ready (attached, baseline taken) -> running (armed: the next exec of the launcher is the command) -> ended;
  * from each of them -> aborted, which leaves a trace without end row (cut) or, before `running`, none at all.
  */
-import { closeSync, constants, openSync, rmdirSync, rmSync } from "node:fs";
+import { closeSync, constants, openSync, readlinkSync, rmdirSync, rmSync } from "node:fs";
 import { arch, hostname, machine, release } from "node:os";
 import { libc, pinned } from "../../ffi/libc.ts";
 import { DiffKeeperError } from "../base/error.ts";
@@ -47,6 +47,19 @@ function clockNs(clock: number): bigint {
   libc.clock_gettime(clock, time.address);
   const view = new DataView(time.bytes.buffer);
   return view.getBigInt64(0, true) * NS + view.getBigInt64(8, true);
+}
+
+/** PROC_PID_INIT_INO (include/uapi/linux/nsfs.h): the initial pid namespace, whose numbers the kernel side reports. */
+const INITIAL_PID_NAMESPACE = "pid:[4026531836]";
+
+/** @throws {DiffKeeperError} `unsupported_kernel` in a container with process numbers of its own. */
+function checkPidNamespace(): void {
+  if (readlinkSync("/proc/self/ns/pid") === INITIAL_PID_NAMESPACE) return;
+  throw new DiffKeeperError(
+    "unsupported_kernel",
+    "cannot record in a container with a pid namespace of its own",
+    { hint: "start the container with --pid=host, or record on the host" },
+  );
 }
 
 /** Removes a trace in which nothing was recorded; other files in the folder stay, and with them the folder. */
@@ -97,6 +110,7 @@ export class Recording {
    * @throws {DiffKeeperError} whatever keeps the recording from starting; nothing is left behind.
    */
   static async open(request: OpenRequest, onProgress: (text: string) => void): Promise<Recording> {
+    checkPidNamespace();
     const { stateDir, folders, cwd, include, exclude } = request;
     const kernel = new RecorderObject(request.ringBytes);
     const { overwrite, owner } = request;
@@ -312,10 +326,9 @@ export class Recording {
   /** Takes what is in the ring and lets everything go that waits in the Resolver. */
   #drainAll(resolver: Resolver): void {
     const deadline = performance.now() + DRAIN_END_MS_MAX;
-    while (
-      this.#turn() > 0 ||
-      (this.#kernel.ring.pendingBytes > 0 && performance.now() < deadline)
-    );
+    // what is there now; somebody who goes on writing must not hold up the end
+    let rest = this.#kernel.ring.pendingBytes;
+    while (rest > 0 && performance.now() < deadline) rest -= this.#turn();
     resolver.flush();
     this.#losses.report(resolver);
   }
@@ -329,7 +342,7 @@ export class Recording {
       watch: this.#watch,
       tree: this.#tree,
       sink: this.#journal,
-      mapped: this.#journal.mapped,
+      reread: new Set([...this.#journal.mapped, ...resolver.suspects]),
       catchUp: () => this.#drainAll(resolver),
       endNs: () => Number(clockNs(CLOCK_BOOTTIME) - this.#startNs),
     });
@@ -363,6 +376,11 @@ export class Recording {
   abort(): void {
     if (this.#state === "aborted" || this.#state === "ended") return;
     this.#state = "aborted";
+    // first no more stops, then whoever was stopped goes on
+    this.#kernel.shared.enabled = false;
+    this.#kernel.ring.drain((_, words, offset) => {
+      if (this.#freezer.isStop(words, offset)) this.#freezer.stopped(words, offset);
+    }, this.#kernel.ring.sizeBytes);
     this.#freezer.release();
     this.#writer.abort();
     this.#close();

@@ -6,7 +6,13 @@ import { closeSync, readFileSync, writeSync } from "node:fs";
 import { constants } from "node:os";
 import { errno, errnoText, libc, pinned } from "../../ffi/libc.ts";
 import { DiffKeeperError } from "../base/error.ts";
-import { blockedSignals, freeFd, ignoredSignals, inheritedFds } from "./inherited.ts";
+import {
+  blockedSignals,
+  freeFd,
+  ignoredSignals,
+  inheritedFds,
+  nonBlockingFds,
+} from "./inherited.ts";
 import { commandEnvironment, type CommandUser } from "./invoker.ts";
 import type { LaunchSpec } from "./launcher.ts";
 import type { FromWorker, OpenRequest, RecordingSummary, ToWorker } from "./messages.ts";
@@ -43,6 +49,7 @@ class WorkerLink {
   readonly #worker: Worker;
   readonly #waiting: { resolve: (m: FromWorker) => void; reject: (e: unknown) => void }[] = [];
   readonly #arrived: FromWorker[] = [];
+  #dead: DiffKeeperError | undefined;
 
   constructor(url: string | URL, onProgress: (text: string) => void) {
     this.#worker = new Worker(url);
@@ -55,6 +62,7 @@ class WorkerLink {
     };
     this.#worker.onerror = (event) => {
       const error = new DiffKeeperError("defect", `the drain worker failed: ${event.message}`);
+      this.#dead = error;
       this.#waiting.shift()?.reject(error);
     };
   }
@@ -70,6 +78,7 @@ class WorkerLink {
 
   /** @throws {DiffKeeperError} the error that the worker reports. */
   async next<K extends FromWorker["kind"]>(kind: K): Promise<Extract<FromWorker, { kind: K }>> {
+    if (this.#arrived.length === 0 && this.#dead !== undefined) throw this.#dead;
     const message = this.#arrived.shift() ??
       await new Promise<FromWorker>((resolve, reject) => this.#waiting.push({ resolve, reject }));
     if (message.kind === "failed") {
@@ -115,6 +124,7 @@ function launchSpec(options: SessionOptions): LaunchSpec {
     argv: options.argv,
     env,
     ...(user === undefined ? {} : { user: { uid: user.uid, gid: user.gid, groups: user.groups } }),
+    nonBlocking: nonBlockingFds(),
     ignoredSignals: ignoredSignals(),
     blockedSignals: blockedSignals(),
     fds: inheritedFds,
@@ -195,7 +205,7 @@ async function runWith(
   const exitCode = exitCodeOfChild(child);
   link.say({ kind: "ended", exitCode });
   const { summary } = await link.next("done");
-  guard?.kill();
+  guard?.kill("SIGKILL");
   return { exitCode, summary };
 }
 

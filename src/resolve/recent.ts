@@ -16,6 +16,8 @@ export interface WriteSpan {
 
 /** Last writes by node id. */
 export class Recent {
+  /** Nodes that two tasks wrote at once, without an order: their content is read again at the end. */
+  readonly suspects = new Set<number>();
   #seq = new Float64Array(4096);
   #t = new Float64Array(4096);
   #start = new Float64Array(4096);
@@ -90,6 +92,7 @@ export class Recent {
   clash(node: number, span: WriteSpan): { start: number; end: number } | undefined {
     const t = this.#t[node] ?? 0;
     if (t <= span.enter || this.#tid[node] === span.tid) return undefined;
+    this.suspects.add(node);
     const start = this.#start[node] ?? 0;
     const end = this.#end[node] ?? 0;
     if (end <= span.offset || start >= span.offset + span.length) return undefined;

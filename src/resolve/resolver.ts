@@ -57,6 +57,11 @@ export class Resolver {
     return this.#ctx.stats;
   }
 
+  /** Nodes whose content is in doubt until it is read again. */
+  get suspects(): ReadonlySet<number> {
+    return this.#ctx.recent.suspects;
+  }
+
   /** A process of the command that is alive. */
   process(pid: number): ProcessInfo | undefined {
     return this.#processes.get(pid);
