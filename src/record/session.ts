@@ -192,7 +192,8 @@ async function runWith(
     // after the go: the command need not wait for it
     const held = [String(child.pid), ...cgroup === undefined ? [] : [cgroup]];
     guard = Bun.spawn([...options.self, "__guard", ...held], {
-      stdio: ["pipe", "ignore", "ignore"],
+      // it prints nothing; /dev/null need not exist in a chroot, and our own pipes must end with us
+      stdio: ["pipe", "pipe", "pipe"],
     });
   } catch (thrown) {
     closeSync(pipe.writeFd);
