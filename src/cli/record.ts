@@ -20,7 +20,6 @@ import { oneLine, ProgressLine, reportError, stderr } from "./output.ts";
 /** Exit code of a recorder that failed, as env(1), timeout(1) and docker run have it. */
 const EXIT_RECORDER_FAILED = 125;
 const EXIT_NOT_EXECUTABLE = 126;
-const EXIT_NOT_FOUND = 127;
 
 interface RecordFlags {
   stateDir: string;
@@ -152,7 +151,8 @@ async function record(command: string[], flags: RecordFlags): Promise<number> {
       self: selfCommand(),
     }, new ConsoleReporter(flags.quiet || flags.json));
     if (summary.started) printSummary(summary, flags, exitCode);
-    else if (exitCode !== EXIT_NOT_EXECUTABLE && exitCode !== EXIT_NOT_FOUND) {
+    else if (exitCode < EXIT_NOT_EXECUTABLE) {
+      // from 126 on the launcher says why, or a signal ended it first
       throw new DiffKeeperError("defect", "the command ran, but the kernel reported nothing of it");
     }
     return exitCode;

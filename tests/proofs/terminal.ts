@@ -102,19 +102,19 @@ function signals(checks: Checks): void {
   const folder = scratch("terminal");
   const record = [BINARY, "record", "--quiet", "--overwrite", "--state-dir", "trace", "--"];
   const trap = "trap 'echo got; n=$((n+1))' INT TERM HUP USR1; n=0; i=0; " +
-    "while [ $i -lt 20 ]; do sleep 0.05; i=$((i+1)); done; exit $n";
+    "while [ $i -lt 80 ]; do sleep 0.05; i=$((i+1)); done; exit $n";
   for (const name of ["TERM", "HUP", "USR1", "INT"]) {
-    const timeout = ["timeout", "--foreground", "--preserve-status", "-s", name, "0.7"];
+    const timeout = ["timeout", "--foreground", "--preserve-status", "-s", name, "3"];
     const ran = run(["setsid", "-w", ...timeout, ...record, "sh", "-c", trap], { cwd: folder });
     checks.equal(`SIG${name} to the recorder reaches the command once`, ran.code, 1);
   }
-  const typed = onTerminal([...record, "sh", "-c", trap], { cwd: folder, keys: [[0.7, "\x03"]] });
+  const typed = onTerminal([...record, "sh", "-c", trap], { cwd: folder, keys: [[3, "\x03"]] });
   checks.equal("Ctrl-C reaches the command once", typed.code, 1);
-  const killed = onTerminal([...record, "sleep", "5"], { cwd: folder, keys: [[0.7, "\x03"]] });
+  const killed = onTerminal([...record, "sleep", "9"], { cwd: folder, keys: [[3, "\x03"]] });
   checks.equal("Ctrl-C ends a command that does not care: 130", killed.code, 130);
-  const quit = onTerminal([...record, "sleep", "5"], { cwd: folder, keys: [[0.7, "\x1c"]] });
+  const quit = onTerminal([...record, "sleep", "9"], { cwd: folder, keys: [[3, "\x1c"]] });
   checks.equal("Ctrl-\\ too: 131", quit.code, 131);
-  const stop = `"$@" & sleep 0.7; kill -TSTP -$!; sleep 0.2; kill -CONT -$!; wait $!`;
+  const stop = `"$@" & sleep 3; kill -TSTP -$!; sleep 0.2; kill -CONT -$!; wait $!`;
   const stopped = run([
     "setsid",
     "-w",
@@ -125,7 +125,7 @@ function signals(checks: Checks): void {
     ...record,
     "sh",
     "-c",
-    "sleep 1; exit 6",
+    "sleep 4; exit 6",
   ], {
     cwd: folder,
   });
