@@ -109,6 +109,10 @@ struct inode {
   u32 i_rdev;
   s64 i_size;
   u32 i_generation;
+#if defined(DK_NEWEST)
+  s64 i_mtime_sec;
+  u32 i_mtime_nsec;
+#endif
 };
 /* mtime: struct timespec64 i_mtime up to 6.6, __i_mtime 6.7-6.10, two fields from 6.11 on */
 struct inode___a {
@@ -214,16 +218,23 @@ static __always_inline bool call_is_32bit(struct task_struct *t) { return task_i
 #define bpf_ksym_exists(sym) (!!(sym))
 #endif
 
-/* What newer kernels offer. DK_OLDEST: a build that does without all of it, to test on any kernel what 5.15 gets. */
+/* What newer kernels offer. DK_NEWEST: a build that relies on all of it (Linux 6.16), so that half of the program need not be
+ * relocated, verified and cut away again at each start. DK_OLDEST: a build that does without, to test on any kernel what 5.15 gets. */
 #if defined(DK_OLDEST)
 #define HAS_USER_DYNPTR 0
 #define HAS_RDONLY_CAST 0
+#elif defined(DK_NEWEST)
+#define HAS_USER_DYNPTR 1
+#define HAS_RDONLY_CAST 1
 #else
 #define HAS_USER_DYNPTR bpf_ksym_exists(bpf_probe_read_user_dynptr)
 #define HAS_RDONLY_CAST bpf_ksym_exists(bpf_rdonly_cast)
 #endif
 
 /* Field `f` of the `struct T` at p, for hot paths: a load where the kernel allows it, else bpf_probe_read_kernel (15 ns more). */
+#if defined(DK_NEWEST)
+#define GET(p, T, f) (((struct T *)bpf_rdonly_cast((p), bpf_core_type_id_kernel(struct T)))->f)
+#else
 #define GET(p, T, f)                                                                         \
   ({                                                                                         \
     struct T *_p = (void *)(p);                                                              \
@@ -236,8 +247,13 @@ static __always_inline bool call_is_32bit(struct task_struct *t) { return task_i
     }                                                                                        \
     _v;                                                                                      \
   })
+#endif
 
 static __always_inline void dk_mtime(struct inode *inode, s64 *sec, u32 *nsec) {
+#if defined(DK_NEWEST)
+  *sec = GET(inode, inode, i_mtime_sec);
+  *nsec = GET(inode, inode, i_mtime_nsec);
+#else
   struct inode___c *c = (void *)inode;
   if (bpf_core_field_exists(c->i_mtime_nsec)) {
     if (HAS_RDONLY_CAST) {
@@ -260,5 +276,6 @@ static __always_inline void dk_mtime(struct inode *inode, s64 *sec, u32 *nsec) {
   }
   *sec = t.tv_sec;
   *nsec = t.tv_nsec;
+#endif
 }
 #endif

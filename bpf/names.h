@@ -12,6 +12,7 @@ static __always_inline void state_after(struct dk_inode *o, struct task_state *s
     if (i >= st->touched) break;
     if (st->touched_ptr[i] != (u64)inode) continue;
     *o = st->touch[i];
+    __asm__ volatile("" ::: "memory"); /* else the compiler shares a load with inode_state: of two sorts of pointers, refused */
     return;
   }
   inode_state(o, inode);

@@ -7,7 +7,7 @@
 import { createHash } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, realpathSync } from "node:fs";
 import { renameSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 
 const ROOT = join(import.meta.dir, "..");
 const ARCH = process.arch === "arm64"
@@ -15,6 +15,8 @@ const ARCH = process.arch === "arm64"
   : { bpf: "x86", triple: "x86_64-linux-gnu", ldconfig: "x86-64" };
 const BPF_SOURCE = "bpf/recorder.bpf.c";
 const BPF_OBJECT = "build/recorder.bpf.o";
+/** For kernels that have all that it can use (DK_NEWEST of bpf/kernel.h). */
+const BPF_NEWEST_OBJECT = "build/recorder_newest.bpf.o";
 const BINARY = "dist/diffkeeper";
 /** In the order in which the binary must load them. */
 const LIBRARIES = ["libz.so.1", "libelf.so.1", "libbpf.so.1"] as const;
@@ -83,20 +85,21 @@ function publish(path: string): void {
   renameSync(join(ROOT, temporary(path)), join(ROOT, path));
 }
 
-function bpfStep(): Step {
+function bpfStep(output: string, definition?: string): Step {
   // -mcpu=v3: atomics that return a value, in kernels from 5.12. -g: BTF, which CO-RE needs; DWARF is stripped after.
   const clang = ["clang", "-g", "-O2", "-Wall", "-Werror", "-target", "bpf", "-mcpu=v3"];
   if (process.argv.includes("--oldest")) clang.push("-DDK_OLDEST");
+  else if (definition !== undefined) clang.push(`-D${definition}`);
   clang.push(`-D__TARGET_ARCH_${ARCH.bpf}`, "-I", "bpf", "-I", `/usr/include/${ARCH.triple}`);
   return {
-    name: "bpf",
+    name: basename(output),
     inputs: glob("bpf/**/*.{c,h}"),
     key: clang.join(" "),
-    outputs: [BPF_OBJECT],
+    outputs: [output],
     run() {
-      command([...clang, "-c", BPF_SOURCE, "-o", temporary(BPF_OBJECT)]);
-      command(["llvm-strip", "-g", temporary(BPF_OBJECT)]);
-      publish(BPF_OBJECT);
+      command([...clang, "-c", BPF_SOURCE, "-o", temporary(output)]);
+      command(["llvm-strip", "-g", temporary(output)]);
+      publish(output);
     },
   };
 }
@@ -140,7 +143,7 @@ function binaryStep(): Step {
   const sources = glob("{src,ffi,wasm}/**/*.{ts,html,css,wasm}").filter((path) =>
     !path.endsWith("_test.ts")
   );
-  const embedded = [BPF_OBJECT, ...LIBRARIES.map((name) => `build/lib/${name}`)];
+  const embedded = [BPF_OBJECT, BPF_NEWEST_OBJECT, ...LIBRARIES.map((name) => `build/lib/${name}`)];
   return {
     name: "binary",
     inputs: ["main.ts", "package.json", "package-lock.json", ...sources, ...embedded],
@@ -160,8 +163,8 @@ function removeTemporaries(): void {
 
 if (import.meta.main) {
   process.on("exit", removeTemporaries);
-  if (existsSync(join(ROOT, BPF_SOURCE))) perform(bpfStep());
-  else console.error(`build: note: no ${BPF_SOURCE} yet, nothing to compile`);
+  perform(bpfStep(BPF_OBJECT));
+  perform(bpfStep(BPF_NEWEST_OBJECT, "DK_NEWEST"));
   for (const name of LIBRARIES) perform(libraryStep(name));
   perform(binaryStep());
 }

@@ -25,8 +25,8 @@ async function handle(message: ToWorker): Promise<void> {
       say({ kind: "ready", notes: recording.notes });
       return;
     case "arm": {
-      const cgroup = current().arm(message.pid);
-      say(cgroup === undefined ? { kind: "armed" } : { kind: "armed", cgroup });
+      current().arm(message.pid, message.cgroup);
+      say({ kind: "armed" });
       await current().run();
       return;
     }

@@ -38,6 +38,35 @@ function ownCgroup(): string | undefined {
   }
 }
 
+/**
+ * Puts a process into a cgroup of its own; what it starts is born there. Takes about 15 ms (the kernel waits for a grace period), so
+ * it is done while the kernel side is being loaded. Returns its folder; undefined: not available.
+ */
+export function makeCommandCgroup(pid: number): string | undefined {
+  const parent = ownCgroup();
+  if (parent === undefined) return undefined;
+  const folder = `${parent}/diffkeeper.${process.pid}`;
+  try {
+    mkdirSync(folder);
+    writeFileSync(`${folder}/cgroup.procs`, String(pid));
+    return folder;
+  } catch {
+    removeCommandCgroup(folder);
+    return undefined;
+  }
+}
+
+/** Gives the cgroup back; processes still in it return to the recorder's own. */
+export function removeCommandCgroup(folder: string): void {
+  try {
+    const rest = readFileSync(`${folder}/cgroup.procs`, "latin1").trim().split("\n");
+    for (const pid of rest) if (pid !== "") writeFileSync(`${folder}/../cgroup.procs`, pid);
+    rmdirSync(folder);
+  } catch {
+    // a process that will not move keeps its cgroup: harmless, and gone with it
+  }
+}
+
 /** See the head of the file. */
 export class Freezer {
   readonly #ringBytes: number;
@@ -51,18 +80,13 @@ export class Freezer {
     this.#ringBytes = ringBytes;
   }
 
-  /** Puts a process into a cgroup of its own; what it starts is born there. */
-  hold(pid: number): void {
-    const parent = ownCgroup();
-    if (parent === undefined) return;
-    const folder = `${parent}/diffkeeper.${process.pid}`;
+  /** From now on the cgroup of makeCommandCgroup is held back by freezing it. */
+  hold(folder: string): void {
     try {
-      mkdirSync(folder);
-      this.folder = folder;
       this.#fd = openSync(`${folder}/cgroup.freeze`, "w");
-      writeFileSync(`${folder}/cgroup.procs`, String(pid));
+      this.folder = folder;
     } catch {
-      this.release();
+      // no freezer in this kernel: SIGSTOP alone
     }
   }
 
@@ -112,13 +136,6 @@ export class Freezer {
     this.#fd = -1;
     const { folder } = this;
     this.folder = undefined;
-    if (folder === undefined) return;
-    try {
-      const rest = readFileSync(`${folder}/cgroup.procs`, "latin1").trim().split("\n");
-      for (const pid of rest) if (pid !== "") writeFileSync(`${folder}/../cgroup.procs`, pid);
-      rmdirSync(folder);
-    } catch {
-      // a process that will not move keeps its cgroup: harmless, and gone with it
-    }
+    if (folder !== undefined) removeCommandCgroup(folder);
   }
 }

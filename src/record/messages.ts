@@ -20,6 +20,8 @@ export interface OpenRequest {
   argv: string[];
   envNames: string[];
   ringBytes: number;
+  /** Which of `KERNEL_NAMES` this kernel has; undefined: it has no type information. */
+  kernelNames?: string[];
   baselineBytesMax?: number;
   /** Compare the folders with the trace at the end. */
   audit: boolean;
@@ -31,8 +33,8 @@ export interface OpenRequest {
 /** To the worker. */
 export type ToWorker =
   | OpenRequest
-  /** The launcher waits: `pid` becomes the command with its next exec. */
-  | { kind: "arm"; pid: number }
+  /** The launcher waits in its own cgroup: `pid` becomes the command with its next exec. */
+  | { kind: "arm"; pid: number; cgroup?: string }
   /** The command ended. */
   | { kind: "ended"; exitCode: number }
   /** Give up: the command was never started. */
@@ -81,7 +83,6 @@ export function plainError(thrown: unknown): PlainError {
 export type FromWorker =
   | { kind: "progress"; text: string }
   | { kind: "ready"; notes: string[] }
-  /** `cgroup`: folder of the command's own cgroup. */
-  | { kind: "armed"; cgroup?: string }
+  | { kind: "armed" }
   | { kind: "done"; summary: RecordingSummary }
   | { kind: "failed"; error: PlainError };

@@ -112,7 +112,7 @@ export class Recording {
   static async open(request: OpenRequest, onProgress: (text: string) => void): Promise<Recording> {
     checkPidNamespace();
     const { stateDir, folders, cwd, include, exclude } = request;
-    const kernel = new RecorderObject(request.ringBytes);
+    const kernel = new RecorderObject(request.ringBytes, request.kernelNames);
     const { overwrite, owner } = request;
     const writer = TraceWriter.create(stateDir, {
       overwrite,
@@ -232,8 +232,8 @@ export class Recording {
     });
   }
 
-  /** From now on the next exec of `pid` is the command. Returns the folder of its cgroup, if it has one. */
-  arm(pid: number): string | undefined {
+  /** From now on the next exec of `pid` is the command. `cgroup`: folder of its own cgroup. */
+  arm(pid: number, cgroup?: string): void {
     this.#drainEarly();
     this.#startNs = clockNs(CLOCK_BOOTTIME);
     this.#writer.begin();
@@ -252,10 +252,9 @@ export class Recording {
       assist: this.#assist,
     }, this.#journal);
     this.#early.replay((bytes, words, offset) => this.#resolver?.accept(bytes, words, offset));
-    this.#freezer.hold(pid);
+    if (cgroup !== undefined) this.#freezer.hold(cgroup);
     this.#kernel.shared.launcherTgid = pid;
     this.#state = "running";
-    return this.#freezer.folder;
   }
 
   /** Drains until `end`. Resolves when the last turn is over. */

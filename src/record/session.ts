@@ -16,6 +16,8 @@ import {
 import { commandEnvironment, type CommandUser } from "./invoker.ts";
 import type { LaunchSpec } from "./launcher.ts";
 import type { FromWorker, OpenRequest, RecordingSummary, ToWorker } from "./messages.ts";
+import { kernelNames } from "../capture/ebpf/kernel_types.ts";
+import { makeCommandCgroup, removeCommandCgroup } from "./freezer.ts";
 import { forwardSignals } from "./signals.ts";
 
 /** Told how the recording goes. */
@@ -176,17 +178,19 @@ async function runWith(
 ): Promise<SessionResult> {
   const { spec } = options;
   const envNames = spec.env.map((entry) => entry.slice(0, entry.indexOf("=")));
-  link.say({ kind: "open", envNames, ...options.open });
+  const names = kernelNames();
+  link.say({ kind: "open", envNames, ...names && { kernelNames: names }, ...options.open });
   const pipe = makePipe();
   const child = spawnLauncher(options.self, spec.fds, pipe.readFd);
   closeSync(pipe.readFd);
   let guard: Bun.Subprocess | undefined;
+  const cgroup = makeCommandCgroup(child.pid);
   const signals = forwardSignals(child.pid);
   try {
     writeSync(pipe.writeFd, `${JSON.stringify(spec)}\n`);
     const { notes } = await link.next("ready");
-    link.say({ kind: "arm", pid: child.pid });
-    const { cgroup } = await link.next("armed");
+    link.say({ kind: "arm", pid: child.pid, ...cgroup !== undefined && { cgroup } });
+    await link.next("armed");
     reporter.starting(notes);
     writeSync(pipe.writeFd, "g");
     // after the go: the command need not wait for it
@@ -198,6 +202,7 @@ async function runWith(
   } catch (thrown) {
     closeSync(pipe.writeFd);
     await child.exited;
+    if (cgroup !== undefined) removeCommandCgroup(cgroup);
     throw thrown;
   }
   closeSync(pipe.writeFd);

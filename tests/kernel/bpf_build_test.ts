@@ -1,5 +1,5 @@
 /**
- * The BPF programs compile for every architecture without a warning, and what is built for the oldest kernels (-DDK_OLDEST, nothing
+ * The BPF programs compile for every architecture and feature set without a warning, and what is built for the oldest kernels (-DDK_OLDEST, nothing
  * that came after Linux 5.15) passes the verifier of this one too. tools/kernels runs both on other kernels.
  */
 import { afterAll, expect, test } from "bun:test";
@@ -29,7 +29,7 @@ function compiled(arch: string, ...defines: string[]): string {
 }
 
 for (const arch of ["x86", "arm64"]) {
-  for (const defines of [[], ["-DDK_OLDEST"]]) {
+  for (const defines of [[], ["-DDK_OLDEST"], ["-DDK_NEWEST"]]) {
     const name = `compiles for ${[arch, ...defines].join(" ")}`;
     test.skipIf(!hasClang)(name + suffix, () => {
       compiled(arch, ...defines);

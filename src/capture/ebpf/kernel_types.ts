@@ -1,26 +1,58 @@
 /**
- * The kernel's own type information (BTF), asked for tracepoints. Each has a typedef btf_trace_NAME, so its name stands in the
+ * The kernel's own type information (BTF), asked for names. Each tracepoint has a typedef btf_trace_NAME, so its name stands in the
  * string section, of the kernel itself or of the module that brings it (libbpf parses all of it anew for each question: 10 ms).
  */
 import { existsSync, readFileSync } from "node:fs";
 
 const FOLDER = "/sys/kernel/btf";
 
-/** True if this kernel has type information at all. */
-export function hasKernelTypes(): boolean {
-  return existsSync(`${FOLDER}/vmlinux`);
+/** Tracepoints that must be there. */
+export const REQUIRED_TRACEPOINTS = [
+  "sys_enter",
+  "sys_exit",
+  "sched_process_fork",
+  "sched_process_exec",
+  "sched_process_exit",
+] as const;
+
+/**
+ * Tracepoints that make the record exact where they are: ext4's own (it may be a module), and from Linux 6.13 on those of every
+ * filesystem (include/trace/events/timestamp.h).
+ */
+export const OPTIONAL_TRACEPOINTS = [
+  "ext4_mark_inode_dirty",
+  "ext4_da_write_end",
+  "ext4_write_end",
+  "ext4_journalled_write_end",
+  "inode_set_ctime_to_ts",
+  "ctime_ns_xchg",
+  "ctime_xchg_skip",
+] as const;
+
+/** What a build with DK_NEWEST relies on: functions of Linux 6.2 and 6.16, a field of 6.11. */
+export const NEWEST_NAMES = ["bpf_rdonly_cast", "bpf_probe_read_user_dynptr", "i_mtime_nsec"];
+
+const typedefOf = (tracepoint: string) => `btf_trace_${tracepoint}`;
+
+/** True if a list of `kernelNames` has the tracepoint. */
+export function hasTracepoint(names: readonly string[], tracepoint: string): boolean {
+  return names.includes(typedefOf(tracepoint));
 }
 
-/** See the head of the file. */
-export class KernelTypes {
-  readonly #bytes = readFileSync(`${FOLDER}/vmlinux`);
-
-  /** @param module where the tracepoint is if the kernel was built with it as a module: only found while that is loaded. */
-  hasTracepoint(name: string, module?: string): boolean {
-    const typedef = `\0btf_trace_${name}\0`;
-    if (this.#bytes.includes(typedef, 0, "latin1")) return true;
-    const path = `${FOLDER}/${module}`;
-    return module !== undefined && existsSync(path) &&
-      readFileSync(path).includes(typedef, 0, "latin1");
-  }
+/**
+ * Which of the names above this kernel's type information has (8 ms); undefined: it has none. ext4's tracepoints may stand in the
+ * module's own, only while that is loaded.
+ */
+export function kernelNames(): string[] | undefined {
+  if (!existsSync(`${FOLDER}/vmlinux`)) return undefined;
+  const vmlinux = readFileSync(`${FOLDER}/vmlinux`);
+  const module = existsSync(`${FOLDER}/ext4`) ? readFileSync(`${FOLDER}/ext4`) : undefined;
+  const wanted = [
+    ...[...REQUIRED_TRACEPOINTS, ...OPTIONAL_TRACEPOINTS].map(typedefOf),
+    ...NEWEST_NAMES,
+  ];
+  return wanted.filter((name) => {
+    const text = `\0${name}\0`;
+    return vmlinux.includes(text, 0, "latin1") || module?.includes(text, 0, "latin1") === true;
+  });
 }

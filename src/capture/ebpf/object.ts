@@ -7,10 +7,16 @@ import { type Pointer, read } from "bun:ffi";
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import objectPath from "../../../build/recorder.bpf.o" with { type: "file" };
+import newestPath from "../../../build/recorder_newest.bpf.o" with { type: "file" };
 import { libbpf, openObject, pointerOf } from "../../../ffi/libbpf.ts";
 import { cString, errno, errnoText, pinned } from "../../../ffi/libc.ts";
 import { DiffKeeperError } from "../../base/error.ts";
-import { hasKernelTypes, KernelTypes } from "./kernel_types.ts";
+import {
+  hasTracepoint,
+  NEWEST_NAMES,
+  OPTIONAL_TRACEPOINTS,
+  REQUIRED_TRACEPOINTS,
+} from "./kernel_types.ts";
 import { loadError, missingFeature } from "./load_error.ts";
 import { mapShared, PROT_READ_WRITE, Ring } from "./ring.ts";
 import { Shared, SHARED_BYTES } from "./shared.ts";
@@ -19,28 +25,10 @@ import { Shared, SHARED_BYTES } from "./shared.ts";
 const SCRATCH_SPARE = 8;
 const LOG_BYTES = 64 * 1024;
 
-/** Programs that must attach, with what they need. */
-const REQUIRED = [
-  ["on_sys_enter", "sys_enter"],
-  ["on_sys_exit", "sys_exit"],
-  ["on_fork", "sched_process_fork"],
-  ["on_exec", "sched_process_exec"],
-  ["on_exit", "sched_process_exit"],
-] as const;
-
-/**
- * Programs that make the record exact where the kernel has the hook: ext4's own (it may be a module), and from Linux 6.13 on those
- * of every filesystem (include/trace/events/timestamp.h).
- */
-const OPTIONAL = [
-  ["on_ext4_mark_inode_dirty", "ext4_mark_inode_dirty"],
-  ["on_ext4_da_write_end", "ext4_da_write_end"],
-  ["on_ext4_write_end", "ext4_write_end"],
-  ["on_ext4_journalled_write_end", "ext4_journalled_write_end"],
-  ["on_inode_set_ctime_to_ts", "inode_set_ctime_to_ts"],
-  ["on_ctime_ns_xchg", "ctime_ns_xchg"],
-  ["on_ctime_xchg_skip", "ctime_xchg_skip"],
-] as const;
+/** The program of each tracepoint: on_NAME, for the life of processes without its long prefix. */
+function programOf(tracepoint: string): string {
+  return `on_${tracepoint.replace(/^sched_process_/, "")}`;
+}
 
 type State = "opened" | "loaded" | "attached" | "closed";
 
@@ -56,20 +44,25 @@ export class RecorderObject {
   #links: Pointer[] = [];
 
   /**
+   * @param names what `kernelNames` found.
    * @throws {DiffKeeperError} `unsupported_kernel` (names the feature), `no_privilege`.
    */
-  constructor(ringBytes: number) {
-    if (!hasKernelTypes()) {
+  constructor(ringBytes: number, names: readonly string[] | undefined) {
+    if (names === undefined) {
       throw missingFeature("type information for BPF (/sys/kernel/btf/vmlinux)", "5.4");
     }
-    const object = openObject(readFileSync(objectPath), this.#log);
+    const isNewest = NEWEST_NAMES.every((name) => names.includes(name));
+    const object = openObject(readFileSync(isNewest ? newestPath : objectPath), this.#log);
     if (object === undefined) {
       throw new DiffKeeperError("defect", `cannot open the BPF object: ${errnoText(errno())}`);
     }
     this.#object = object;
-    const kernel = new KernelTypes();
-    this.#checkTracepoints(kernel);
-    this.hooks = this.#chooseHooks(kernel);
+    for (const tracepoint of REQUIRED_TRACEPOINTS) {
+      if (!hasTracepoint(names, tracepoint)) {
+        throw missingFeature(`the tracepoint ${tracepoint} for BPF`, "5.5");
+      }
+    }
+    this.hooks = this.#chooseHooks(names);
     this.#setEntries("ring", ringBytes);
     this.#setEntries("scratches", cpuCount() + SCRATCH_SPARE);
     const code = libbpf().bpf_object__load(object);
@@ -79,22 +72,14 @@ export class RecorderObject {
     this.shared = this.#mapShared();
   }
 
-  #checkTracepoints(kernel: KernelTypes): void {
-    for (const [, tracepoint] of REQUIRED) {
-      if (!kernel.hasTracepoint(tracepoint)) {
-        throw missingFeature(`the tracepoint ${tracepoint} for BPF`, "5.5");
-      }
-    }
-  }
-
   /** Leaves out the optional programs whose tracepoint this kernel's own type information does not have. */
-  #chooseHooks(kernel: KernelTypes): string[] {
-    const hooks: string[] = REQUIRED.map(([, tracepoint]) => `tp_btf/${tracepoint}`);
-    for (const [program, tracepoint] of OPTIONAL) {
-      if (kernel.hasTracepoint(tracepoint, "ext4")) {
+  #chooseHooks(names: readonly string[]): string[] {
+    const hooks: string[] = REQUIRED_TRACEPOINTS.map((tracepoint) => `tp_btf/${tracepoint}`);
+    for (const tracepoint of OPTIONAL_TRACEPOINTS) {
+      if (hasTracepoint(names, tracepoint)) {
         hooks.push(`tp_btf/${tracepoint}`);
       } else {
-        libbpf().bpf_program__set_autoload(this.#program(program), false);
+        libbpf().bpf_program__set_autoload(this.#program(programOf(tracepoint)), false);
       }
     }
     return hooks;
@@ -142,9 +127,10 @@ export class RecorderObject {
     if (this.#state !== "loaded") {
       throw new DiffKeeperError("defect", "the recorder is attached once");
     }
-    for (const [name, tracepoint] of [...REQUIRED, ...OPTIONAL]) {
+    for (const tracepoint of [...REQUIRED_TRACEPOINTS, ...OPTIONAL_TRACEPOINTS]) {
       if (!this.hooks.includes(`tp_btf/${tracepoint}`)) continue;
-      const link = pointerOf(libbpf().bpf_program__attach(this.#program(name)));
+      const program = this.#program(programOf(tracepoint));
+      const link = pointerOf(libbpf().bpf_program__attach(program));
       if (link === undefined) throw loadError(errno(), this.#log.bytes);
       this.#links.push(link);
     }
