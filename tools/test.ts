@@ -1,9 +1,20 @@
 /**
  * Runs every group of tests and ends with exactly one plain line, `N passed, N failed, N skipped`. Builds the binary
  * first, because the groups under tests/ run it. `tools/test.ts unit` runs only the groups that are named. Counts come
- * from Bun's JUnit report; a group whose process dies without a full report counts as one more failure.
+ * from Bun's JUnit report; a group whose process dies without a full report counts as one more failure, and so does one
+ * that leaves something behind in its temporary folder, which is its own.
  */
-import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseReport } from "./test_report.ts";
 import type { Counts } from "./test_report.ts";
@@ -13,6 +24,10 @@ const REPORTS = join(ROOT, "build/reports");
 const TEST_TIMEOUT_MS = 10_000;
 const SYSTEM_TEST_TIMEOUT_MS = 120_000;
 const GROUP_TIMEOUT_MS = 45 * 60_000;
+/** As /tmp: tests run programs as other users. */
+const TEMPORARY_MODE = 0o1777;
+/** Names of leftovers that are shown. */
+const LEFTOVERS_SHOWN_MAX = 5;
 
 /** A folder of tests that is run in one process. */
 interface Group {
@@ -45,6 +60,30 @@ function build(): boolean {
 }
 
 async function runGroup(group: Group, files: readonly string[]): Promise<Counts> {
+  const folder = mkdtempSync(join(tmpdir(), "diffkeeper-test-"));
+  chmodSync(folder, TEMPORARY_MODE);
+  try {
+    const counts = await runFiles(group, files, folder);
+    const left = readdirSync(folder);
+    if (left.length === 0) return counts;
+    const names = left.slice(0, LEFTOVERS_SHOWN_MAX).join(", ");
+    console.log(
+      `  ${group.name}: left behind in the temporary folder: ${names}` +
+        `${
+          left.length > LEFTOVERS_SHOWN_MAX ? `, ... (${left.length})` : ""
+        }, counted as a failure`,
+    );
+    return { ...counts, failed: counts.failed + 1 };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function runFiles(
+  group: Group,
+  files: readonly string[],
+  temporary: string,
+): Promise<Counts> {
   const report = join(REPORTS, `${group.name}.xml`);
   mkdirSync(REPORTS, { recursive: true });
   rmSync(report, { force: true });
@@ -52,6 +91,7 @@ async function runGroup(group: Group, files: readonly string[]): Promise<Counts>
   const argv = [process.execPath, "test", ...flags, `--timeout=${group.timeoutMs}`, ...files];
   const child = Bun.spawn(argv, {
     cwd: ROOT,
+    env: { ...process.env, TMPDIR: temporary },
     stdio: ["ignore", "inherit", "inherit"],
     timeout: GROUP_TIMEOUT_MS,
     killSignal: "SIGKILL",
@@ -90,8 +130,9 @@ async function main(names: readonly string[]): Promise<void> {
     console.log(`${group.name}: ${line} in ${seconds}s`);
     for (const skip of counts.skips) console.log(`  skipped: ${skip}`);
   }
-  console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
-  process.exitCode = total.failed === 0 ? 0 : 1;
+  writeSync(1, `${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped\n`);
+  // not by exitCode: the runtime would then print its own name below the closing line
+  process.exit(total.failed === 0 ? 0 : 1);
 }
 
 if (import.meta.main) await main(process.argv.slice(2));

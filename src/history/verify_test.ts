@@ -4,9 +4,11 @@ import { changeRows } from "../../tests/support/change_rows.ts";
 import { attr, rootEvent, TraceBuilder } from "../../tests/trace_builder.ts";
 import { wrap } from "../format/envelope.ts";
 import { EventFlag, Op } from "../format/trace_event.ts";
-import { newFolder } from "../store/testing_folder.ts";
+import { cleanUpAfterEach, newFolder } from "../store/testing_folder.ts";
 import { VERIFY_PROBLEMS_MAX } from "./verify_report.ts";
 import { verifyTrace } from "./verify.ts";
+
+cleanUpAfterEach();
 
 const FILE = 0o100644;
 

@@ -2,7 +2,9 @@ import { expect, test } from "bun:test";
 import { readdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { lockState, RecorderLock } from "./recorder_lock.ts";
-import { newFolder } from "./testing_folder.ts";
+import { cleanUpAfterEach, newFolder } from "./testing_folder.ts";
+
+cleanUpAfterEach();
 
 /** A state-dir with this lock, `ageSeconds` old. */
 function withLock(text: string, ageSeconds = 0): string {

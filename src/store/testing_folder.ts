@@ -7,13 +7,19 @@ import { join } from "node:path";
 const folders: string[] = [];
 const children: Bun.Subprocess[] = [];
 
-afterEach(async () => {
-  for (const child of children.splice(0)) {
-    child.kill("SIGKILL");
-    await child.exited;
-  }
-  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
-});
+/**
+ * To be called once in each test file that uses this one: a hook counts for the file that registers it, and this module is
+ * loaded once for all files of a run.
+ */
+export function cleanUpAfterEach(): void {
+  afterEach(async () => {
+    for (const child of children.splice(0)) {
+      child.kill("SIGKILL");
+      await child.exited;
+    }
+    for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
+  });
+}
 
 /** A new empty folder. */
 export function newFolder(): string {

@@ -4,10 +4,12 @@ import { copyFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DiffKeeperError } from "../base/error.ts";
 import { SeededRandom } from "../format/testing_events.ts";
-import { newFolder, TestRecorder } from "./testing_folder.ts";
+import { cleanUpAfterEach, newFolder, TestRecorder } from "./testing_folder.ts";
 import { checkTrace, FLUSH_EVENTS, putFlush, putStart } from "./testing_trace.ts";
 import { TraceReader } from "./trace_reader.ts";
 import { TraceWriter } from "./trace_writer.ts";
+
+cleanUpAfterEach();
 
 const SEED = Number(process.env["DIFFKEEPER_SEED"] ?? 31);
 const CODES = ["data_corrupt", "truncated", "version_too_new"];

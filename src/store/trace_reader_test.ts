@@ -5,10 +5,12 @@ import { truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ByteKind, byteKinds } from "../../tests/support/sqlite_layout.ts";
 import { DiffKeeperError } from "../base/error.ts";
-import { canRunAsNobody, newFolder, TestRecorder } from "./testing_folder.ts";
+import { canRunAsNobody, cleanUpAfterEach, newFolder, TestRecorder } from "./testing_folder.ts";
 import { checkTrace, FLUSH_EVENTS, putFlush, putStart } from "./testing_trace.ts";
 import { TraceReader } from "./trace_reader.ts";
 import { TraceWriter } from "./trace_writer.ts";
+
+cleanUpAfterEach();
 
 function errorOf(run: () => unknown): DiffKeeperError {
   try {

@@ -4,9 +4,11 @@ import { EventBatchEncoder } from "../format/event_codec.ts";
 import { sha256Hex } from "../format/keys.ts";
 import { Op } from "../format/trace_event.ts";
 import { encodeVersions, type Version } from "../format/versions_codec.ts";
-import { newFolder } from "./testing_folder.ts";
+import { cleanUpAfterEach, newFolder } from "./testing_folder.ts";
 import { TraceReader } from "./trace_reader.ts";
 import { TraceWriter } from "./trace_writer.ts";
+
+cleanUpAfterEach();
 
 const CONTENT = new TextEncoder().encode("hello");
 const SHA = sha256Hex(CONTENT);

@@ -4,10 +4,12 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSy
 import { join } from "node:path";
 import { DiffKeeperError } from "../base/error.ts";
 import { TRACE_PAGE_BYTES } from "../base/limits.ts";
-import { canRunAsNobody, newFolder, TestRecorder } from "./testing_folder.ts";
+import { canRunAsNobody, cleanUpAfterEach, newFolder, TestRecorder } from "./testing_folder.ts";
 import { checkTrace, FLUSH_EVENTS, putFlush, putStart } from "./testing_trace.ts";
 import { TraceReader } from "./trace_reader.ts";
 import { TraceWriter } from "./trace_writer.ts";
+
+cleanUpAfterEach();
 
 function codeOf(run: () => unknown): string {
   try {
