@@ -3,7 +3,7 @@
  * States: opening -> ready (attached, baseline taken) -> running (armed: the next exec of the launcher is the command) -> ended;
  * from each of them -> aborted, which leaves a trace without end row (cut) or, before `running`, none at all.
  */
-import { closeSync, constants, openSync, readlinkSync, rmdirSync, rmSync } from "node:fs";
+import { closeSync, constants, openSync, readlinkSync } from "node:fs";
 import { arch, hostname, machine, release } from "node:os";
 import { libc, pinned } from "../../ffi/libc.ts";
 import { DiffKeeperError } from "../base/error.ts";
@@ -18,7 +18,6 @@ import { RecorderObject } from "../capture/ebpf/object.ts";
 import { encodeEnd, encodeRecording } from "../format/recording_info.ts";
 import { Resolver } from "../resolve/resolver.ts";
 import { Tree } from "../resolve/tree.ts";
-import { STATE_DIR_FILES } from "../store/schema.ts";
 import { TraceWriter } from "../store/trace_writer.ts";
 import { audit, type AuditVerdict } from "./audit.ts";
 import { takeBaseline } from "./baseline.ts";
@@ -62,16 +61,6 @@ function checkPidNamespace(): void {
   );
 }
 
-/** Removes a trace in which nothing was recorded; other files in the folder stay, and with them the folder. */
-function removeTrace(dir: string): void {
-  for (const name of STATE_DIR_FILES) rmSync(`${dir}/${name}`, { force: true });
-  try {
-    rmdirSync(dir);
-  } catch {
-    // not empty, or not ours to remove
-  }
-}
-
 /** See the head of the file. */
 export class Recording {
   readonly notes: string[] = [];
@@ -88,6 +77,7 @@ export class Recording {
   #assist: LiveAssist | undefined;
   #resolver: Resolver | undefined;
   #state: State = "opening";
+  #kept = false;
   #startNs = 0n;
   #ended: Promise<void> = Promise.resolve();
 
@@ -128,9 +118,10 @@ export class Recording {
       recording.#state = "ready";
       return recording;
     } catch (thrown) {
-      if (recording === undefined) writer.abort();
-      else recording.abort();
-      removeTrace(writer.dir);
+      if (recording === undefined) {
+        writer.discard();
+        kernel.close();
+      } else recording.abort();
       throw thrown;
     }
   }
@@ -290,6 +281,7 @@ export class Recording {
     this.#losses.report(resolver);
     this.#freezer.look(ring.pendingBytes);
     this.#journal.flushDue();
+    this.#keep();
     return bytes;
   }
 
@@ -308,11 +300,11 @@ export class Recording {
     this.#journal.finish();
     const summary = this.#summary(endNs, resolver, verdict);
     if (!summary.started) {
-      this.#writer.abort();
-      removeTrace(this.#writer.dir);
+      this.#writer.discard();
       this.#close();
       return summary;
     }
+    this.#keep();
     // what could not be written to its end has no end row: readers see it as cut
     if (summary.failed === undefined) {
       const { fidelity } = this.#journal;
@@ -371,7 +363,14 @@ export class Recording {
     };
   }
 
-  /** Gives up. A recording that was running stays as a cut trace. */
+  /** As soon as the command has started, a trace that this one replaces may go. */
+  #keep(): void {
+    if (this.#kept || !this.#journal.started) return;
+    this.#kept = true;
+    this.#writer.keep();
+  }
+
+  /** Gives up. A recording whose command has started stays as a cut trace. */
   abort(): void {
     if (this.#state === "aborted" || this.#state === "ended") return;
     this.#state = "aborted";
@@ -381,7 +380,8 @@ export class Recording {
       if (this.#freezer.isStop(words, offset)) this.#freezer.stopped(words, offset);
     }, this.#kernel.ring.sizeBytes);
     this.#freezer.release();
-    this.#writer.abort();
+    if (this.#journal.started) this.#writer.abort();
+    else this.#writer.discard();
     this.#close();
   }
 

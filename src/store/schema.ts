@@ -15,6 +15,8 @@ export const TRACE_FILE = "trace.db";
 export const LOCK_FILE = "recorder.lock";
 export const WAL_SUFFIX = "-wal";
 export const SHM_SUFFIX = "-shm";
+/** Behind the names of a trace that is being replaced (replaced_trace.ts). */
+export const REPLACED_SUFFIX = ".replaced";
 
 /** Everything a state-dir may hold; `overwrite` removes these and nothing else. */
 export const STATE_DIR_FILES: readonly string[] = [

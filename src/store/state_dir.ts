@@ -1,7 +1,7 @@
 /**
  * Makes a state-dir ready for a new trace: creates the folder (0700), takes its lock, refuses what must not be overwritten,
  * and creates the empty database file (0600). A folder is reused when it is empty, or holds a trace and `overwrite` is given;
- * then the files of the trace go and nothing else.
+ * then the files of the trace are set aside (replaced_trace.ts) and nothing else.
  */
 import {
   chmodSync,
@@ -13,12 +13,12 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
-  rmSync,
 } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { assert } from "../base/assert.ts";
 import { DiffKeeperError } from "../base/error.ts";
 import { RecorderLock, refuseHeld } from "./recorder_lock.ts";
+import { isReplacedFile, putBack, setAside } from "./replaced_trace.ts";
 import { LOCK_FILE, STATE_DIR_FILES, TRACE_FILE } from "./schema.ts";
 import { storeError } from "./store_error.ts";
 
@@ -55,13 +55,13 @@ export function makeStateDir(dir: string, options: StateDirOptions): StateDir {
   const path = resolve(dir);
   makeFolder(path, options.owner);
   refuseHeld(path);
-  refuseForeign(path, options);
+  // no lock in a folder that is not ours; whether a trace is there is asked when it is locked
+  refuseForeign(path, { overwrite: true });
   const lock = RecorderLock.acquire(path);
   try {
+    putBack(path);
     refuseForeign(path, options);
-    for (const file of STATE_DIR_FILES) {
-      if (file !== LOCK_FILE) rmSync(join(path, file), { force: true });
-    }
+    setAside(path);
     const databasePath = join(path, TRACE_FILE);
     createDatabaseFile(databasePath, options.owner);
     return { path, databasePath, lock };
@@ -120,7 +120,9 @@ function refuseForeign(path: string, options: StateDirOptions): void {
 }
 
 function isOurs(path: string, name: string): boolean {
-  if (!STATE_DIR_FILES.includes(name) && !name.startsWith(`${LOCK_FILE}.`)) return false;
+  const isKnown = STATE_DIR_FILES.includes(name) || isReplacedFile(name) ||
+    name.startsWith(`${LOCK_FILE}.`);
+  if (!isKnown) return false;
   return lstatSync(join(path, name), { throwIfNoEntry: false })?.isDirectory() !== true;
 }
 

@@ -7,7 +7,7 @@
  * the caller must roll back; what was committed before stays. Nothing is synced until `syncNow` or `finish`: kill -9 loses
  * nothing that was committed, a power cut what came after the last sync.
  */
-import { closeSync, fdatasyncSync, openSync, statSync } from "node:fs";
+import { closeSync, fdatasyncSync, openSync, rmdirSync, statSync } from "node:fs";
 import { assert } from "../base/assert.ts";
 import { asDiffKeeperError } from "../base/error.ts";
 import { CONTENT_CHUNK_BYTES_MAX, TRACE_BUSY_MS } from "../base/limits.ts";
@@ -16,6 +16,7 @@ import { BATCH_HEADER_BYTES } from "../format/event_layout.ts";
 import type { TraceKey } from "../format/keys.ts";
 import { decodeVersions, encodeVersions } from "../format/versions_codec.ts";
 import type { RecorderLock } from "./recorder_lock.ts";
+import { forget, putBack, removeFiles } from "./replaced_trace.ts";
 import { RowWriter } from "./row_writer.ts";
 import {
   INFO_END,
@@ -84,6 +85,7 @@ export class TraceWriter {
       if (options.bulk !== true) writer.startLog();
       return writer;
     } catch (thrown) {
+      putBack(path);
       lock.release();
       throw storeError(thrown, `cannot make a trace in "${path}"`, path);
     }
@@ -263,6 +265,28 @@ export class TraceWriter {
     if (this.#state !== "closed") this.#close();
   }
 
+  /** The command has started: a trace that this one replaces is not needed any more. */
+  keep(): void {
+    forget(this.dir);
+  }
+
+  /**
+   * Closes and removes the trace, because its command never started. A trace that it would have replaced is put back; without one
+   * the folder goes too, if nothing else is in it.
+   */
+  discard(): void {
+    assert(this.#state !== "closed", "a closed trace must not be discarded");
+    // the lock last: until then the folder is ours
+    this.#closeRows();
+    if (!putBack(this.dir)) removeFiles(this.dir);
+    this.#lock.release();
+    try {
+      rmdirSync(this.dir);
+    } catch {
+      // not empty, or not ours to remove
+    }
+  }
+
   #putJson(key: TraceKey, object: JsonObject): number {
     assert(this.#state === "transaction", "a row must be put in a transaction");
     const value = wrap(ValueKind.JSON, utf8.encode(JSON.stringify(object)));
@@ -292,11 +316,15 @@ export class TraceWriter {
   }
 
   #close(): void {
+    this.#closeRows();
+    this.#lock.release();
+  }
+
+  #closeRows(): void {
     if (this.#state === "transaction" && this.#rows.inTransaction) this.rollback();
     this.#state = "closed";
     if (this.#walFd !== undefined) closeSync(this.#walFd);
     this.#rows.close();
-    this.#lock.release();
   }
 }
 

@@ -91,6 +91,35 @@ export const COMMAND_CASES: readonly Case[] = [
   },
 ];
 
+/** Records `true`, fails to record over it, and looks at what is there. */
+function kept(folder: string, ...failing: string[]): Ran {
+  record(folder, "true");
+  dk(["record", "--overwrite", "--state-dir", "trace", ...failing], { cwd: folder });
+  return shell(
+    folder,
+    `"$DK" info --state-dir trace >out; grep -q "^command    true$" out && ls -A trace`,
+  );
+}
+
+/** A trace that was to be replaced is there again when the command did not start. */
+export const OVERWRITE_CASES: readonly Case[] = [
+  { name: "kept: unknown command", ran: (f) => kept(f, "--", "no-such-command"), code: 0 },
+  { name: "kept: not executable", ran: (f) => kept(f, "--", "/etc/passwd"), code: 0 },
+  {
+    name: "kept: the folders hold too much",
+    ran: (f) => {
+      writeFileSync(join(f, "data"), "more than one byte");
+      return kept(f, "--baseline-max", "1", "--", "true");
+    },
+    code: 0,
+  },
+  {
+    name: "kept: no such folder to watch",
+    ran: (f) => kept(f, "--watch", "nowhere", "--", "true"),
+    code: 0,
+  },
+];
+
 /** The recorder cannot work. */
 export const RECORDER_CASES: readonly Case[] = [
   {
@@ -253,7 +282,7 @@ export function problemOf(one: Case, ran: Ran): string {
 if (import.meta.main) {
   requireKernel();
   const checks = new Checks();
-  for (const one of [...COMMAND_CASES, ...RECORDER_CASES, ...READER_CASES]) {
+  for (const one of [...COMMAND_CASES, ...OVERWRITE_CASES, ...RECORDER_CASES, ...READER_CASES]) {
     const problem = problemOf(one, one.ran(scratch("codes")));
     checks.that(`${one.name} (${one.code})`, problem === "", problem);
   }
