@@ -1,7 +1,8 @@
 /**
- * Builds dist/diffkeeper in three steps: the BPF object, copies of the shared libraries that are embedded, and the
- * compiled binary. A step is skipped when the hash of its inputs and of its command is the one of its last success
- * (kept in build/stamps/). Each output appears by rename, so that two builds in one checkout never see half a file.
+ * Builds dist/diffkeeper in four steps: the BPF objects, the WebAssembly module of the codecs, copies of the shared
+ * libraries that are embedded, and the compiled binary. A step is skipped when the hash of its inputs and of its command
+ * is the one of its last success (kept in build/stamps/). Each output appears by rename, so that two builds in one
+ * checkout never see half a file.
  * --oldest: a binary that uses nothing that came after Linux 5.15 (tools/kernels tests it).
  */
 import { createHash } from "node:crypto";
@@ -17,6 +18,7 @@ const BPF_SOURCE = "bpf/recorder.bpf.c";
 const BPF_OBJECT = "build/recorder.bpf.o";
 /** For kernels that have all that it can use (DK_NEWEST of bpf/kernel.h). */
 const BPF_NEWEST_OBJECT = "build/recorder_newest.bpf.o";
+const WASM_MODULE = "build/codecs.wasm";
 const BINARY = "dist/diffkeeper";
 /** In the order in which the binary must load them. */
 const LIBRARIES = ["libz.so.1", "libelf.so.1", "libbpf.so.1"] as const;
@@ -104,6 +106,34 @@ function bpfStep(output: string, definition?: string): Step {
   };
 }
 
+/** Debian's lld has it with a version in its name too. */
+function wasmLinker(): string {
+  const named = ["wasm-ld", ...Array.from({ length: 20 }, (_, i) => `wasm-ld-${33 - i}`)];
+  const found = named.find((name) => Bun.which(name) !== null);
+  return found ?? fail("cannot find wasm-ld on this machine", "npm run setup installs it (lld)");
+}
+
+function wasmStep(): Step {
+  const clang = ["clang", "--target=wasm32", "-O3", "-msimd128", "-mbulk-memory"];
+  clang.push("-nostdlib", "-ffreestanding", "-Wall", "-Wextra", "-Werror");
+  const linker = wasmLinker();
+  const flags = ["--no-entry", "--strip-all", "--export=__heap_base", "-z", "stack-size=16384"];
+  const sources = glob("wasm/c/*.c");
+  return {
+    name: "wasm",
+    inputs: glob("wasm/c/*.{c,h}"),
+    key: [...clang, linker, ...flags].join(" "),
+    outputs: [WASM_MODULE],
+    run() {
+      const objects = sources.map((path) => temporary(`build/${basename(path)}.o`));
+      sources.forEach((path, i) => command([...clang, "-c", path, "-o", objects[i] ?? ""]));
+      command([linker, ...flags, ...objects, "-o", temporary(WASM_MODULE)]);
+      for (const path of objects) rmSync(join(ROOT, path));
+      publish(WASM_MODULE);
+    },
+  };
+}
+
 /** Where the dynamic loader of this host finds a library, symbolic links followed. */
 function libraryPath(name: string): string {
   const list = Bun.spawnSync(["/sbin/ldconfig", "-p"]).stdout.toString().split("\n");
@@ -143,7 +173,8 @@ function binaryStep(): Step {
   const sources = glob("{src,ffi,wasm}/**/*.{ts,html,css,wasm}").filter((path) =>
     !path.endsWith("_test.ts")
   );
-  const embedded = [BPF_OBJECT, BPF_NEWEST_OBJECT, ...LIBRARIES.map((name) => `build/lib/${name}`)];
+  const libraries = LIBRARIES.map((name) => `build/lib/${name}`);
+  const embedded = [BPF_OBJECT, BPF_NEWEST_OBJECT, WASM_MODULE, ...libraries];
   return {
     name: "binary",
     inputs: ["main.ts", "package.json", "package-lock.json", ...sources, ...embedded],
@@ -165,6 +196,7 @@ if (import.meta.main) {
   process.on("exit", removeTemporaries);
   perform(bpfStep(BPF_OBJECT));
   perform(bpfStep(BPF_NEWEST_OBJECT, "DK_NEWEST"));
+  perform(wasmStep());
   for (const name of LIBRARIES) perform(libraryStep(name));
   perform(binaryStep());
 }

@@ -14,6 +14,12 @@ fail() {
   for line in "$@"; do echo "setup: hint: $line" >&2; done
   exit 1
 }
+# wasm-ld, or wasm-ld-NN as the versioned packages name it; tools/build.ts looks for the same.
+has_wasm_linker() {
+  command -v wasm-ld >/dev/null 2>&1 && return 0
+  for path in /usr/bin/wasm-ld-[0-9]*; do [ -x "$path" ] && return 0; done
+  return 1
+}
 has_library() { ldconfig -p | grep -q "^[[:space:]]*$1 "; }
 
 case "$(uname -s)-$(uname -m)" in
@@ -31,11 +37,14 @@ missing=""
 need() { missing="$missing $1"; }
 command -v clang >/dev/null 2>&1 || need clang
 command -v llvm-strip >/dev/null 2>&1 || need llvm
+has_wasm_linker || need lld
 command -v gcc >/dev/null 2>&1 || need gcc
 command -v make >/dev/null 2>&1 || need make
 command -v strace >/dev/null 2>&1 || need strace
 command -v git >/dev/null 2>&1 || need git
 command -v python3 >/dev/null 2>&1 || need python3
+command -v bspatch >/dev/null 2>&1 || need bsdiff
+command -v bzip2 >/dev/null 2>&1 || need bzip2
 [ -e /usr/include/bpf/bpf_helpers.h ] || need libbpf-dev
 [ -e /usr/include/stdio.h ] || need libc6-dev
 has_library libbpf.so.1 || need libbpf1
@@ -47,7 +56,7 @@ if [ -n "$missing" ]; then
   # Ubuntu 24.04 and later renamed libelf1; libelf1t64 provides it, so the names above still resolve there.
   command -v apt-get >/dev/null 2>&1 ||
     fail "cannot install$missing: there is no apt-get (tried on Debian and Ubuntu only)" \
-      "install clang, llvm, libbpf (1.x) with headers, libelf, zlib, gcc, make, strace, git and python3, then run this again"
+      "install clang, llvm, lld, libbpf (1.x) with headers, libelf, zlib, gcc, make, strace, git, python3, bsdiff and bzip2, then run this again"
   [ "$(id -u)" = 0 ] ||
     fail "cannot install$missing: you are not root" \
       "run: sudo apt-get install --no-install-recommends$missing" "then run this again as yourself"

@@ -124,3 +124,54 @@ export const BASELINE_ROUNDS_MAX = 3;
 
 /** Bytes of records of changes before the start that are kept; more are counted and left to the next look. */
 export const EARLY_CHANGES_BYTES_MAX = 1 << 24;
+
+// --- Codecs (wasm/; docs/FORMAT.md, "Codecs") ---
+
+/** Bytes of base that one suffix array covers: 5 bytes of memory each. Of a larger base the best window is chosen. */
+export const DELTA_BASE_WINDOW_BYTES = 1 << 24;
+
+/** Bytes of target in one section of a delta; part of the format. A larger target is cut. */
+export const DELTA_SECTION_BYTES_MAX = 1 << 23;
+
+/** Steps at which windows of a large base may begin: two sections often share a window, and its suffix array. */
+export const DELTA_WINDOW_STEP_BYTES = 1 << 22;
+
+/** Bytes of the control stream of a section; part of the format. No encoder comes near: 4 numbers for 9 bytes of target. */
+export const DELTA_CONTROL_BYTES_MAX = 1 << 25;
+
+/** Bytes of base and of target that a delta may have; part of the format. A larger one is `limit_exceeded`. */
+export const DELTA_INPUT_BYTES_MAX = 1 << 30;
+
+/** Equal bytes from which a run inside a region is told as a copy; shorter ones are zeros among the differences. */
+export const DELTA_COPY_BYTES_MIN = 32;
+
+/** Memory of the WebAssembly instance with the largest windows; proved with 200 MB inputs (tests/proofs/bsdiff.ts). */
+export const CODEC_MEMORY_BYTES_MAX = 160 << 20;
+
+/** Bytes of a base that zstd takes as prefix, and of what is encoded with one: both fit in the largest window, 2^27. */
+export const ZSTD_PREFIX_BYTES_MAX = 1 << 26;
+
+/** Largest zstd window that is written or read, as power of two: what any zstd decoder takes without asking. */
+export const ZSTD_WINDOW_LOG_MAX = 27;
+
+/** Largest match tables with a prefix, as power of two of 4-byte entries; twice of each: the prefix has its own. */
+export const ZSTD_TABLE_LOG_MAX = 24;
+
+/** Content-defined chunks: no border before, the size wanted, a border at the latest. Part of what makes chunks equal. */
+export const CHUNK_BYTES_MIN = 1 << 14;
+export const CHUNK_BYTES_WANTED = 1 << 16;
+export const CHUNK_BYTES_MAX = 1 << 18;
+
+assert(
+  DELTA_BASE_WINDOW_BYTES % DELTA_WINDOW_STEP_BYTES === 0,
+  "windows of a base must begin and end on steps",
+);
+assert(
+  2 * ZSTD_PREFIX_BYTES_MAX <= 2 ** ZSTD_WINDOW_LOG_MAX,
+  "a prefix and what follows it must fit in a window",
+);
+assert(
+  CHUNK_BYTES_MIN < CHUNK_BYTES_WANTED && CHUNK_BYTES_WANTED < CHUNK_BYTES_MAX &&
+    CHUNK_BYTES_MAX <= CONTENT_CHUNK_BYTES_MAX,
+  "a content-defined chunk must fit in a content row",
+);

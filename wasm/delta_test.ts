@@ -1,0 +1,86 @@
+import { expect, test } from "bun:test";
+import { DiffKeeperError } from "../src/base/error.ts";
+import { deltaApply, deltaEncode } from "./delta.ts";
+import { codecModule, moduleBytes, releaseModule } from "./module.ts";
+
+const bytes = (text: string) => new Uint8Array(Buffer.from(text));
+
+function codeOf(run: () => unknown): string {
+  try {
+    run();
+    return "nothing thrown";
+  } catch (error) {
+    if (error instanceof DiffKeeperError) return error.code;
+    throw error;
+  }
+}
+
+const LINES = Array.from({ length: 400 }, (_, i) => `${i * i} = ${i} * ${i}\n`).join("");
+
+test("one changed byte in five kilobytes takes a few bytes", () => {
+  const base = bytes(LINES);
+  const target = base.slice();
+  target[3_000] = 0;
+  const delta = deltaEncode(base, target);
+  expect(delta.length).toBeLessThan(25);
+  expect(deltaApply(base, delta, { maxBytes: target.length })).toEqual(target);
+});
+
+test("a delta is read to the byte", () => {
+  // Version 1, 9 bytes; section of 9 from base 1: control of 4 (copy 4, diff 1, extra 4, seek 0), diff "+1", extra "rest".
+  const delta = Uint8Array.of(1, 9, 9, 1, 8, 4, 1, 4, 0, 2, 1, 8, ...bytes("rest"));
+  expect(deltaApply(bytes("xabcdefg"), delta, { maxBytes: 9 })).toEqual(bytes("abcdfrest"));
+});
+
+test("every broken rule of the format is data_corrupt", () => {
+  const base = bytes("xabcdefg");
+  const whole = [1, 9, 9, 1, 8, 4, 1, 4, 0, 2, 1, 8, ...bytes("rest")];
+  const changed = (at: number, value: number) => whole.map((old, i) => (i === at ? value : old));
+  const broken: Record<string, number[]> = {
+    "nothing": [],
+    "version 0": changed(0, 0),
+    "version 2": changed(0, 2),
+    "more than allowed": changed(1, 10),
+    "sections longer than the target": changed(1, 8),
+    "a section of nothing": changed(2, 0),
+    "a section longer than the target": changed(2, 10),
+    "a base that ends": changed(3, 4),
+    "a base beyond the end": changed(3, 100),
+    "an entry that leaves its section": changed(7, 5),
+    "an entry that fills too little": changed(7, 3),
+    "differences left over": [...whole.slice(0, 9), 4, 1, 1, 8, ...bytes("rest")],
+    "a cut number": whole.slice(0, 5),
+    "a cut stream": whole.slice(0, -1),
+    "bytes after it": [...whole, 0],
+    "a frame that is none": [1, 9, 9, 1, 9, 4, 1, 4, 0, 2, 1, 8, ...bytes("rest")],
+    "a number of 33 bits": [1, 255, 255, 255, 255, 31],
+    "a number of 6 bytes": [1, 128, 128, 128, 128, 128, 0],
+  };
+  for (const [name, delta] of Object.entries(broken)) {
+    const apply = () => deltaApply(base, Uint8Array.from(delta), { maxBytes: 9 });
+    expect(codeOf(apply), name).toBe("data_corrupt");
+  }
+});
+
+test("a step back before the base is refused", () => {
+  // Two entries: copy 1, then seek -3 (zigzag 5), copy 1.
+  const delta = Uint8Array.of(1, 2, 2, 0, 16, 1, 0, 0, 5, 1, 0, 0, 0, 0, 0);
+  const apply = () => deltaApply(bytes("abc"), delta, { maxBytes: 2 });
+  expect(codeOf(apply)).toBe("data_corrupt");
+});
+
+test("what cannot be compared is refused", () => {
+  const huge = { length: 2 ** 31 } as Uint8Array;
+  expect(codeOf(() => deltaEncode(huge, bytes("x")))).toBe("limit_exceeded");
+});
+
+test("the module starts in milliseconds and gives its memory back", () => {
+  releaseModule();
+  expect(moduleBytes()).toBe(0);
+  const startedAt = performance.now();
+  codecModule();
+  expect(performance.now() - startedAt).toBeLessThan(50);
+  expect(moduleBytes()).toBeLessThan(1 << 18);
+  deltaEncode(bytes(LINES), bytes(LINES));
+  expect(moduleBytes()).toBeGreaterThan(1 << 18);
+});

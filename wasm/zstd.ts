@@ -1,0 +1,121 @@
+/**
+ * zstd, as Bun has it built in: measured 1.2 to 8 times as fast as the same code as WebAssembly (docs/decisions), the frames
+ * are the same (RFC 8878). A prefix is an earlier version of the bytes, taken as raw content that matches may point into.
+ * Every frame says its size, and nothing is decoded before that size is known to be allowed.
+ */
+import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
+import { DiffKeeperError } from "../src/base/error.ts";
+import {
+  ZSTD_PREFIX_BYTES_MAX,
+  ZSTD_TABLE_LOG_MAX,
+  ZSTD_WINDOW_LOG_MAX,
+} from "../src/base/limits.ts";
+import { corruptFrame, frameContentBytes } from "./zstd_frame.ts";
+
+/** From this size of prefix and content together on, the tables are sized by us: the library sizes them by the level alone. */
+const TABLES_BYTES_MIN = 1 << 19;
+/** zstd ignores shorter prefixes when it encodes. */
+const PREFIX_BYTES_MIN = 8;
+/** A prefix that begins like this would be taken for a trained dictionary; its first byte is left out then. */
+const DICTIONARY_MAGIC = [0x37, 0xa4, 0x30, 0xec] as const;
+const OUTPUT_BYTES_MIN = 1 << 10;
+const OUTPUT_BYTES_MAX = 1 << 20;
+
+/** How to encode. */
+export interface ZstdEncodeOptions {
+  /** 1 (fast) to 19 (small). */
+  readonly level: number;
+  /** Bytes that the decoder will have too: an earlier version. At most ZSTD_PREFIX_BYTES_MAX. */
+  readonly prefix?: Uint8Array;
+}
+
+/** How to decode. */
+export interface ZstdDecodeOptions {
+  /** Bytes that may come out; a frame that says more is `data_corrupt`. */
+  readonly maxBytes: number;
+  /** The prefix it was encoded with, whole. */
+  readonly prefix?: Uint8Array;
+}
+
+/** What node:zlib takes and the types of Bun do not say yet. */
+interface ZlibOptions {
+  dictionary: Uint8Array;
+  pledgedSrcSize?: number;
+  chunkSize?: number;
+  maxOutputLength?: number;
+  params: Record<number, number>;
+}
+
+/**
+ * One zstd frame with its content size, without checksum. The result is owned by the caller.
+ * @throws {DiffKeeperError} `limit_exceeded` if a prefix is given and it or the bytes exceed ZSTD_PREFIX_BYTES_MAX.
+ */
+export function zstdEncode(bytes: Uint8Array, options: ZstdEncodeOptions): Uint8Array {
+  const { level } = options;
+  const prefix = usablePrefix(options.prefix);
+  if (prefix === undefined) return Bun.zstdCompressSync(bytes, { level });
+  if (Math.max(prefix.length, bytes.length) > ZSTD_PREFIX_BYTES_MAX) {
+    const text = `cannot encode ${bytes.length} bytes with a prefix of ${prefix.length}`;
+    throw new DiffKeeperError("limit_exceeded", `${text}: the limit is ${ZSTD_PREFIX_BYTES_MAX}`);
+  }
+  const given: ZlibOptions = {
+    dictionary: prefix,
+    pledgedSrcSize: bytes.length,
+    chunkSize: outputBytes(bytes.length >> 3),
+    params: parameters(level, prefix.length + bytes.length),
+  };
+  return zstdCompressSync(bytes, given as object);
+}
+
+/**
+ * What a frame holds. The result is owned by the caller.
+ * @throws {DiffKeeperError} `data_corrupt` if it is not exactly one sound frame of at most `maxBytes`.
+ */
+export function zstdDecode(frame: Uint8Array, options: ZstdDecodeOptions): Uint8Array {
+  const size = frameContentBytes(frame);
+  if (size > options.maxBytes) {
+    throw corruptFrame(`it says ${size} bytes, ${options.maxBytes} are allowed`);
+  }
+  const bytes = decode(frame, size, usablePrefix(options.prefix));
+  if (bytes.length !== size) throw corruptFrame("it does not hold what it says");
+  return bytes;
+}
+
+function decode(frame: Uint8Array, size: number, prefix: Uint8Array | undefined): Uint8Array {
+  try {
+    if (prefix === undefined) return Bun.zstdDecompressSync(frame);
+    const given: ZlibOptions = {
+      dictionary: prefix,
+      chunkSize: outputBytes(size),
+      maxOutputLength: Math.max(1, size),
+      params: { [constants.ZSTD_d_windowLogMax]: ZSTD_WINDOW_LOG_MAX },
+    };
+    return zstdDecompressSync(frame, given as object);
+  } catch (error) {
+    throw corruptFrame("its content is not sound", error);
+  }
+}
+
+/** The window must reach over the prefix; beyond half a megabyte the tables must too, or most of it is forgotten. */
+function parameters(level: number, bytes: number): Record<number, number> {
+  const log = Math.ceil(Math.log2(bytes + 1));
+  const params: Record<number, number> = {
+    [constants.ZSTD_c_compressionLevel]: level,
+    [constants.ZSTD_c_windowLog]: Math.min(ZSTD_WINDOW_LOG_MAX, Math.max(10, log)),
+  };
+  if (bytes >= TABLES_BYTES_MIN) {
+    params[constants.ZSTD_c_hashLog] = Math.min(ZSTD_TABLE_LOG_MAX, log - 1);
+    params[constants.ZSTD_c_chainLog] = Math.min(ZSTD_TABLE_LOG_MAX, log);
+  }
+  return params;
+}
+
+function usablePrefix(prefix: Uint8Array | undefined): Uint8Array | undefined {
+  if (prefix === undefined || prefix.length <= PREFIX_BYTES_MIN) return undefined;
+  const isTrained = DICTIONARY_MAGIC.every((byte, i) => prefix[i] === byte);
+  return isTrained ? prefix.subarray(1) : prefix;
+}
+
+function outputBytes(expected: number): number {
+  return Math.min(OUTPUT_BYTES_MAX, Math.max(OUTPUT_BYTES_MIN, expected));
+}
