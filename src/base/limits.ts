@@ -116,6 +116,9 @@ export const DRAIN_PAUSE_MS = 2;
 /** How long the end of a recording waits for records that are still being written, in milliseconds. */
 export const DRAIN_END_MS_MAX = 2_000;
 
+/** Pause between two looks at whether processes of the command are still alive (`record --wait`). */
+export const WAIT_PAUSE_MS = 20;
+
 /** Entries of a folder moved in from outside that are taken over; the rest is found by their first change. */
 export const IMPORT_ENTRIES_MAX = 1_000_000;
 

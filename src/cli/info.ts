@@ -1,7 +1,7 @@
 /** `diffkeeper info`: a recording in a few lines. */
 import type { Command } from "commander";
 import { formatBytes, formatCount, formatDurationNs } from "../base/units.ts";
-import { type Fidelity, fidelityText } from "../format/fidelity.ts";
+import { type Fidelity, fidelityText, isExact } from "../format/fidelity.ts";
 import { formatTime } from "../format/time_expr.ts";
 import { binaryOf, textOf } from "../history/path_text.ts";
 import type { Trace, TraceTotals } from "../history/trace.ts";
@@ -46,6 +46,8 @@ export interface Facts {
   cut_at?: string;
   cut_at_ns?: number;
   exit_code: number | null;
+  /** Processes of the command that were alive when the recording ended; null: not known. */
+  running: number | null;
   /** RFC 3339. */
   started: string;
   duration_ns: number;
@@ -58,7 +60,10 @@ export interface Facts {
   losses: Record<string, number>;
   /** Names compared with the real folders at the end, and differences healed; null: not compared. */
   verified: { entries: number; differences: number } | null;
-  /** Events that are not exact, by why; `exact`: there are none (notes and whole contents read back do not count). */
+  /**
+   * Events that are not exact, by why; `exact`: there are none (notes and whole contents read back do not count), and the recording was
+   * not cut: what came after the cut is missing.
+   */
   fidelity: Fidelity & { exact: boolean };
   kernel: string;
   machine: string;
@@ -89,6 +94,7 @@ export function factsOf(trace: Trace): Facts {
     clean: state === "ended",
     ...(state === "cut" ? { cut_at: formatTime(range.endNs), cut_at_ns: range.endNs } : {}),
     exit_code: end?.exitCode ?? null,
+    running: end?.running ?? null,
     started: new TimelineJson(trace).wall(0),
     duration_ns: range.endNs,
     events: totals.events,
@@ -98,7 +104,7 @@ export function factsOf(trace: Trace): Facts {
     lost_bytes: totals.lostBytes,
     losses: end?.losses ?? {},
     verified: end?.audit ?? null,
-    fidelity: { exact: fidelityText(fidelity) === "exact", ...fidelity },
+    fidelity: { exact: isExact(fidelity) && state !== "cut", ...fidelity },
     kernel: recording.kernel,
     machine: recording.machine,
     host: recording.host,
@@ -127,7 +133,7 @@ function linesOf(facts: Facts): string[] {
       `${formatCount(facts.lost)}${lostBytes}${losses.length > 0 ? ` (${losses.join(", ")})` : ""}`,
     ],
     ["verified", verifiedText(facts)],
-    ["fidelity", fidelityText(facts.fidelity)],
+    ["fidelity", fidelityWords(facts)],
     ["kernel", [facts.kernel, facts.machine].filter((text) => text !== "").join(" ")],
     ["tracer", facts.tracer],
     ["versions", Object.entries(facts.versions).map((pair) => pair.join(" ")).join(", ")],
@@ -138,11 +144,22 @@ function linesOf(facts: Facts): string[] {
 
 function endText(facts: Facts): string {
   if (facts.state === "recording") return "not yet: it is being recorded";
-  return facts.cut_at === undefined ? "in order" : `cut at ${facts.cut_at}`;
+  if (facts.cut_at !== undefined) return `cut at ${facts.cut_at}`;
+  const { running } = facts;
+  if (running === null || running === 0) return "in order";
+  const who = running === 1 ? "1 process" : `${formatCount(running)} processes`;
+  return `in order; ${who} of the command still ran, what they did then is not recorded`;
 }
 
-function verifiedText({ verified }: Facts): string {
-  if (verified === null) return "";
+/** A recording that was cut is what it is only up to there, and nobody compared it with the folders. */
+function fidelityWords(facts: Facts): string {
+  const words = fidelityText(facts.fidelity);
+  const up = facts.state === "cut" ? " up to the cut; what came after it is missing" : "";
+  return `${words}${up}${isExact(facts.fidelity) ? "" : ": see timeline --gaps"}`;
+}
+
+function verifiedText({ verified, state }: Facts): string {
+  if (verified === null) return state === "recording" ? "" : "not compared with the real folders";
   const { entries, differences } = verified;
   const healed = differences === 0 ? "" : ", healed at the end";
   return `${formatCount(entries)} names, ${formatCount(differences)} differences${healed}`;

@@ -1,21 +1,21 @@
 /**
  * `diffkeeper record`: records what a command does to the files of the watched folders. The command's own output is left
  * alone: all that this prints goes to stderr, after the command ended. Exit code: the command's own (128+n for signal n); 125 when
- * the recorder failed, 126 and 127 when the command could not be run, 2 when the call makes no sense.
+ * the recorder failed (while the command ran: instead of a 0, decision 0007), 126 and 127 when the command could not be run, 2 when the
+ * call makes no sense.
  */
 import type { Command } from "commander";
 import { resolve } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
 import { asDiffKeeperError, DiffKeeperError } from "../base/error.ts";
 import { RING_BYTES, RING_BYTES_MAX, RING_BYTES_MIN } from "../base/limits.ts";
-import { formatBytes, formatCount, formatDurationNs } from "../base/units.ts";
+import { formatCount } from "../base/units.ts";
 import { commandUser } from "../record/invoker.ts";
 import { procStrings } from "../record/launcher.ts";
-import type { RecordingSummary } from "../record/messages.ts";
-import { type Reporter, runSession } from "../record/session.ts";
-import type { AuditVerdict } from "../record/audit.ts";
-import { showPath } from "../record/scan_item.ts";
-import { oneLine, ProgressLine, reportError, stderr } from "./output.ts";
+import { type Reporter, runSession, type SessionResult } from "../record/session.ts";
+import { ProgressLine, reportError, stderr } from "./output.ts";
+import { printSummary } from "./record_summary.ts";
+import { STATE_DIR_DEFAULT } from "./trace_options.ts";
 
 /** Exit code of a recorder that failed, as env(1), timeout(1) and docker run have it. */
 const EXIT_RECORDER_FAILED = 125;
@@ -23,20 +23,21 @@ const EXIT_NOT_EXECUTABLE = 126;
 
 interface RecordFlags {
   stateDir: string;
-  watch: string[];
-  include: string[];
-  exclude: string[];
-  name: string;
+  watch?: string[];
+  include?: string[];
+  exclude?: string[];
+  name?: string;
   user?: string;
-  quiet: boolean;
-  json: boolean;
-  overwrite: boolean;
+  quiet?: boolean;
+  json?: boolean;
+  overwrite?: boolean;
   audit: boolean;
+  wait?: boolean;
   baselineMax?: string;
   ringSize?: string;
 }
 
-const collect = (value: string, all: string[]) => [...all, value];
+const collect = (value: string, all: string[] = []) => [...all, value];
 
 const EXAMPLES = `
 Examples:
@@ -51,23 +52,19 @@ export function register(program: Command): void {
   program.command("record")
     .description("run a command and record every change to the watched folders")
     .argument("<command...>", "the command with its arguments, after --")
-    .option("--state-dir <dir>", "where the trace goes", "diffkeeper-trace")
-    .option(
-      "--watch <dir>",
-      "folder to record; may repeat (default: the current folder)",
-      collect,
-      [],
-    )
-    .option("--include <glob>", "record only files that match; may repeat", collect, [])
-    .option("--exclude <glob>", "leave out what matches; may repeat", collect, [])
-    .option("--name <name>", "a name for the recording", "")
+    .option("--state-dir <dir>", "where the trace goes", STATE_DIR_DEFAULT)
+    .option("--watch <dir>", "folder to record; may repeat (default: the current folder)", collect)
+    .option("--include <glob>", "record only files that match; may repeat", collect)
+    .option("--exclude <glob>", "leave out what matches; may repeat", collect)
+    .option("--name <name>", "a name for the recording")
     .option("--user <user>", "run the command as this user (default with sudo: you)")
-    .option("--overwrite", "replace a trace that is in the state-dir", false)
+    .option("--overwrite", "replace a trace that is in the state-dir")
     .option("--baseline-max <size>", "refuse to start when the folders hold more (default 8G)")
     .option("--ring-size <size>", "kernel buffer, a power of two from 256K to 1G (default 32M)")
     .option("--no-audit", "do not compare the folders with the trace at the end")
-    .option("--quiet", "print nothing but errors", false)
-    .option("--json", "print the summary as one JSON object, on stderr", false)
+    .option("--wait", "record until all processes that the command has started have ended")
+    .option("--quiet", "print nothing but errors")
+    .option("--json", "print the summary as one JSON object, on stderr")
     .passThroughOptions()
     .addHelpText("after", EXAMPLES)
     .action(async (command: string[], flags: RecordFlags) => {
@@ -118,26 +115,34 @@ class ConsoleReporter implements Reporter {
   starting(): void {
     this.#line.end();
   }
+  waiting(running: number): void {
+    if (this.#quiet) return;
+    const who = running === 1 ? "1 process" : `${formatCount(running)} processes`;
+    stderr.write(
+      `diffkeeper: the command ended; ${who} of it still run: recording on (Ctrl-C ends it)\n`,
+    );
+  }
 }
 
 async function record(command: string[], flags: RecordFlags): Promise<number> {
   // usage errors are thrown before this point or here, and keep exit code 2
   const ring = ringBytes(flags.ringSize);
+  const json = flags.json === true;
   const baseline = flags.baselineMax === undefined
     ? undefined
     : parseSize("--baseline-max", flags.baselineMax);
   try {
     const user = commandUser(flags.user, process.env);
     const viaSudo = flags.user === undefined && user !== undefined;
-    const { exitCode, summary } = await runSession({
+    const result = await runSession({
       open: {
         stateDir: resolve(flags.stateDir),
-        overwrite: flags.overwrite,
+        overwrite: flags.overwrite === true,
         cwd: process.cwd(),
-        folders: flags.watch.length === 0 ? ["."] : flags.watch,
-        include: flags.include,
-        exclude: flags.exclude,
-        name: flags.name,
+        folders: flags.watch ?? ["."],
+        include: flags.include ?? [],
+        exclude: flags.exclude ?? [],
+        name: flags.name ?? "",
         argv: command,
         ringBytes: ring,
         audit: flags.audit,
@@ -148,61 +153,33 @@ async function record(command: string[], flags: RecordFlags): Promise<number> {
       argv: procStrings("self", "cmdline").slice(-command.length),
       user,
       viaSudo,
+      wait: flags.wait === true,
       self: selfCommand(),
-    }, new ConsoleReporter(flags.quiet || flags.json));
-    if (summary.started) printSummary(summary, flags, exitCode);
-    else if (exitCode < EXIT_NOT_EXECUTABLE) {
-      // from 126 on the launcher says why, or a signal ended it first
-      throw new DiffKeeperError("defect", "the command ran, but the kernel reported nothing of it");
-    }
-    return exitCode;
+    }, new ConsoleReporter(flags.quiet === true || json));
+    return finish(result, flags);
   } catch (thrown) {
     const error = asDiffKeeperError(thrown);
     if (error.code === "usage") throw error;
-    reportError(error, { json: flags.json });
+    reportError(error, { json });
     return EXIT_RECORDER_FAILED;
   }
 }
 
-function printSummary(summary: RecordingSummary, flags: RecordFlags, exitCode: number): void {
-  if (flags.json) {
-    stderr.write(`${JSON.stringify({ ...summary, exitCode })}\n`);
-    return;
+/** Says how it went, and gives the exit code of `record`. @throws {DiffKeeperError} `defect`. */
+function finish(result: SessionResult, flags: RecordFlags): number {
+  const { exitCode } = result;
+  if ("failure" in result) {
+    reportError(result.failure, { json: flags.json === true });
+    return exitCode;
   }
-  for (const note of summary.notes) stderr.write(`diffkeeper: note: ${note}\n`);
-  const { failed } = summary;
-  if (failed !== undefined) {
-    const { code, message, ...details } = failed;
-    reportError(new DiffKeeperError(code, message, details), { json: false });
+  const { summary } = result;
+  if (!summary.started) {
+    // from 126 on the launcher says why, or a signal ended it first
+    if (exitCode >= EXIT_NOT_EXECUTABLE) return exitCode;
+    throw new DiffKeeperError("defect", "the command ran, but the kernel reported nothing of it");
   }
-  if (flags.quiet) return;
-  const { durationNs, events, bytes, files, lostEvents } = summary;
-  const figures = [
-    formatDurationNs(durationNs),
-    counted(events, "event"),
-    formatBytes(bytes),
-    counted(files, "file"),
-    failed === undefined ? `${formatCount(lostEvents)} lost` : "the rest is lost",
-  ];
-  const option = flags.stateDir === "diffkeeper-trace" ? "" : ` --state-dir ${flags.stateDir}`;
-  const verdict = summary.audit === undefined ? "" : auditLine(summary.audit);
-  stderr.write(
-    `diffkeeper: recorded ${figures.join(", ")} in ${flags.stateDir}\n` + verdict +
-      `diffkeeper: next: diffkeeper timeline${option}\n`,
-  );
-}
-
-function counted(count: number, noun: string): string {
-  return `${formatCount(count)} ${noun}${count === 1 ? "" : "s"}`;
-}
-
-function auditLine({ entries, differences, paths }: AuditVerdict): string {
-  const compared = `diffkeeper: verified: ${counted(entries, "name")}, ${
-    counted(differences, "difference")
-  }`;
-  if (differences === 0) return `${compared}\n`;
-  const names = paths.map((path) => oneLine(showPath(path) || "."));
-  return `${compared}, healed at the end: ${names.join(", ")}${
-    differences > paths.length ? ", ..." : ""
-  }\n`;
+  const code = summary.failed === undefined ? exitCode : exitCode || EXIT_RECORDER_FAILED;
+  const { stateDir, quiet = false, json = false } = flags;
+  printSummary(summary, { stateDir, quiet, json }, code);
+  return code;
 }

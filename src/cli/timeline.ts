@@ -1,6 +1,7 @@
 /** `diffkeeper timeline`: what happened, event by event. */
 import type { Command } from "commander";
 import { DiffKeeperError } from "../base/error.ts";
+import { formatCount } from "../base/units.ts";
 import { isBeforeSpan, TIME_FORMS, TIME_RULE } from "../format/time_expr.ts";
 import { Op } from "../format/trace_event.ts";
 import { type Burst, foldBursts, single } from "../history/bursts.ts";
@@ -103,6 +104,7 @@ function show(trace: Trace, filter: TimelineFilter, flags: TimelineFlags): void 
   const toLine = lineMaker(trace, flags);
   // On the terminal the lines themselves show that it goes on.
   const isSilent = stdout.isTTY === true;
+  let gaps = 0;
   withProgress("reading events", range.lastSeq, (onProgress) => {
     const timeline = new Timeline(trace, filter, isSilent ? undefined : onProgress);
     let bursts = burstsOf(timeline, flags);
@@ -117,8 +119,17 @@ function show(trace: Trace, filter: TimelineFilter, flags: TimelineFlags): void 
     }
     if (flags.limit !== undefined) bursts = limited(bursts, flags.limit);
     for (const burst of bursts) writer.line(toLine(burst));
+    gaps = timeline.baselineGaps;
   });
   writer.flush();
+  tellGaps(gaps);
+}
+
+/** What could not be read at the start is no event, but must not go unsaid. */
+function tellGaps(gaps: number): void {
+  if (gaps === 0) return;
+  const what = gaps === 1 ? "1 entry was" : `${formatCount(gaps)} entries were`;
+  stderr.write(`diffkeeper: ${what} not readable at the start: see timeline --gaps\n`);
 }
 
 /** Prints what is there, then what comes, until the recording has ended. */
@@ -137,6 +148,7 @@ async function follow(trace: Trace, filter: TimelineFilter, flags: TimelineFlags
     writer.flush();
     if (running) await Bun.sleep(FOLLOW_INTERVAL_MS);
   }
+  tellGaps(timeline.baselineGaps);
   const cut = trace.cutText();
   if (cut !== undefined) stderr.write(`diffkeeper: ${cut}\n`);
 }

@@ -8,7 +8,7 @@ import { Trace } from "../history/trace.ts";
 import { ProgressLine, stderr } from "./output.ts";
 
 /** Where a trace is when nobody says. */
-export const STATE_DIR_DEFAULT = "./diffkeeper-trace";
+export const STATE_DIR_DEFAULT = "diffkeeper-trace";
 
 /** `--state-dir`. */
 export function stateDirOption(): Option {

@@ -66,6 +66,12 @@ export function addFidelity(to: Fidelity, more: Fidelity): void {
   for (const word of INEXACT_WORDS) to[word] += more[word];
 }
 
+/** Whether nothing is missing or in doubt; notes and whole contents read back say nothing of that. */
+export function isExact(fidelity: Fidelity): boolean {
+  const { settled, concurrent, unread, mapped, gap } = fidelity;
+  return settled + concurrent + unread + mapped + gap === 0;
+}
+
 /**
  * `exact`, or `3 settled, 1 unread, 2 gaps`. What was read back is settled where the recorder says so; notes say nothing of
  * content.

@@ -52,6 +52,8 @@ export interface EndInfo {
   audit?: { entries: number; differences: number };
   /** Events of the journal that are not exact. Absent: not counted. */
   fidelity?: Fidelity;
+  /** Processes of the command that were alive when the recording ended. Absent: not counted. */
+  running?: number;
 }
 
 /** The JSON object of `i:recording`. */
@@ -91,6 +93,7 @@ export function encodeEnd(end: EndInfo): JsonValueRecord {
       ? {}
       : { audit: { entries: end.audit.entries, differences: end.audit.differences } }),
     ...(end.fidelity === undefined ? {} : { fidelity: { ...end.fidelity } }),
+    ...(end.running === undefined ? {} : { running: end.running }),
   };
 }
 
@@ -133,6 +136,7 @@ export function decodeEnd(json: JsonRecord): EndInfo {
     losses: mapOf(json, "losses", (value): value is number => typeof value === "number"),
     ...audit(json),
     ...fidelity(json),
+    ...(json["running"] === undefined ? {} : { running: count(json, "running") }),
   };
 }
 

@@ -47,9 +47,14 @@ export class Places {
   #known: (EventPlace | undefined)[] = [];
   readonly #lastPaths = new Map<number, EventPlace>();
 
-  /** Folds a baseline batch. */
-  foldBaseline(cursor: EventCursor): void {
-    while (cursor.next()) this.#tree.apply(cursor.event());
+  /** Folds a baseline batch. Returns how many GAPs are in it: what could not be read at the start. */
+  foldBaseline(cursor: EventCursor): number {
+    let gaps = 0;
+    while (cursor.next()) {
+      if (cursor.op === Op.GAP) gaps++;
+      this.#tree.apply(cursor.event());
+    }
+    return gaps;
   }
 
   /** The place of a node now. */

@@ -55,6 +55,8 @@ export class Timeline {
   #isBegun = false;
   /** Whether an event after `to` was met: nothing more will come. */
   isDone = false;
+  /** GAPs of the baseline that were not given, because only `inexact` gives the baseline. */
+  baselineGaps = 0;
 
   constructor(trace: Trace, filter: TimelineFilter, onProgress?: OnProgress) {
     this.#trace = trace;
@@ -66,8 +68,9 @@ export class Timeline {
   *entries(): Generator<TimelineEntry> {
     if (!this.#isBegun) {
       for (const { cursor } of this.#trace.reader.baselineBatches()) {
-        if (this.#filter.inexact !== true) this.#places.foldBaseline(cursor);
-        else yield* this.#baseline(cursor);
+        if (this.#filter.inexact !== true) {
+          this.baselineGaps += this.#places.foldBaseline(cursor);
+        } else yield* this.#baseline(cursor);
       }
       this.#isBegun = true;
     }

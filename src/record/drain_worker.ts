@@ -30,6 +30,14 @@ async function handle(message: ToWorker): Promise<void> {
       await current().run();
       return;
     }
+    case "wait":
+      say({ kind: "waiting", running: current().running() });
+      await current().waitAlone();
+      say({ kind: "alone" });
+      return;
+    case "stop_waiting":
+      current().stopWaiting();
+      return;
     case "ended":
       say({ kind: "done", summary: await current().end(message.exitCode) });
       return;

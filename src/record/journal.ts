@@ -22,18 +22,19 @@ import type { Tree } from "../resolve/tree.ts";
 import type { TraceWriter } from "../store/trace_writer.ts";
 import { VersionIndex } from "./version_index.ts";
 
-/** What was written so far. */
-export interface JournalCounts {
-  events: number;
-  /** Bytes of content in events. */
+/** What the trace holds for sure: less than what was recorded once writing has failed. */
+export interface StoredTotals {
+  /** Bytes of writes to files. */
   bytes: number;
-  /** Events that say something is missing. */
-  gaps: number;
+  /** Files touched. */
+  files: number;
 }
 
 /** See the head of the file. */
 export class Journal implements EventSink {
-  readonly counts: JournalCounts = { events: 0, bytes: 0, gaps: 0 };
+  /** As of the last commit. */
+  stored: StoredTotals = { bytes: 0, files: 0 };
+  #bytes = 0;
   /** Events that are not exact. */
   readonly fidelity: Fidelity = newFidelity();
   /** Nodes whose content, attributes or names changed. */
@@ -70,11 +71,10 @@ export class Journal implements EventSink {
     if (this.failed !== undefined) return;
     const offset = this.#encoder.append(event);
     if (event.node !== 0) this.#touch(event, offset);
-    if (event.op === Op.GAP) this.counts.gaps++;
     countInexact(this.fidelity, event.op, event.flags);
     if (event.op === Op.EXEC) this.started = true;
     if (event.op === Op.MMAP && event.node !== 0) this.mapped.add(event.node);
-    this.counts.bytes += event.op === Op.WRITE || event.op === Op.OUTPUT ? event.length ?? 0 : 0;
+    if (event.op === Op.WRITE) this.#bytes += event.length ?? 0;
     this.#appended();
   }
 
@@ -101,7 +101,7 @@ export class Journal implements EventSink {
     if (view.comm !== this.#comm) this.#setComm(view.comm);
     const at = this.#encoder.appendWrite(head);
     if ((view.flags & INEXACT_FLAGS) !== 0) countInexact(this.fidelity, view.op, view.flags);
-    this.counts.bytes += view.length;
+    if (view.op === Op.WRITE) this.#bytes += view.length;
     if (view.node !== 0) {
       this.touched.add(view.node);
       this.#versions.add(view.node, view, { row: this.#row(), offset: at, seq: this.#nextSeq() });
@@ -149,6 +149,7 @@ export class Journal implements EventSink {
       this.#processes.clear();
       if (this.#inTransaction) {
         this.#writer.commit();
+        this.stored = { bytes: this.#bytes, files: this.touched.size };
         this.#unsynced = true;
       }
       this.#inTransaction = false;
@@ -231,7 +232,6 @@ export class Journal implements EventSink {
   }
 
   #appended(): void {
-    this.counts.events++;
     if (this.#oldestAtMs === 0) this.#oldestAtMs = performance.now();
     if (this.#encoder.bytes >= JOURNAL_BATCH_BYTES_MAX) this.#guard(() => this.#putBatch());
     if (this.#transactionBytes >= JOURNAL_TRANSACTION_BYTES_MAX) this.flush();

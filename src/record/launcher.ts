@@ -5,7 +5,7 @@
  * found, 126 found but not executable.
  */
 import { ptr } from "bun:ffi";
-import { closeSync, readFileSync, readSync } from "node:fs";
+import { closeSync, existsSync, readFileSync, readSync } from "node:fs";
 import { cString, Errno, errno, errnoText, libc, pinned } from "../../ffi/libc.ts";
 import { DiffKeeperError } from "../base/error.ts";
 import { LAUNCH_SPEC_BYTES_MAX } from "../base/limits.ts";
@@ -136,20 +136,15 @@ export interface LaunchFailure {
   exitCode: 126 | 127;
 }
 
-/**
- * Reads the spec, waits for the go, becomes the command. Returns only when that failed; undefined: nothing was to be started.
- * @param fd the pipe that carries the spec and then one byte: go.
- */
-export function launch(fd: number): LaunchFailure | undefined {
-  const { text, go } = readSpec(fd);
-  const spec = JSON.parse(text) as LaunchSpec;
+/** The failure of a command that is not there; undefined: something has its name, and exec will tell. */
+export function missingCommand(spec: LaunchSpec): LaunchFailure | undefined {
+  const paths = candidates(spec.argv[0] ?? "", spec.env);
+  if (paths.some((path) => existsSync(Buffer.from(path, "latin1")))) return undefined;
+  return failureOf(spec, Errno.ENOENT);
+}
+
+function failureOf(spec: LaunchSpec, code: number): LaunchFailure {
   const name = Buffer.from(spec.argv[0] ?? "", "latin1").toString("utf8");
-  // end of file instead of the go: the recorder gave up before the command began
-  if (!go && readSync(fd, new Uint8Array(1)) === 0) return undefined;
-  closeSync(fd);
-  restoreProcess(spec);
-  if (spec.user !== undefined) become(spec.user);
-  const code = exec(spec);
   const missing = code === Errno.ENOENT;
   const why = missing
     ? (name.includes("/") ? "no such file" : "command not found")
@@ -159,6 +154,21 @@ export function launch(fd: number): LaunchFailure | undefined {
     : "check its mode: chmod +x makes it executable";
   const error = new DiffKeeperError("not_found", `cannot run "${name}": ${why}`, { hint });
   return { error, exitCode: missing ? 127 : 126 };
+}
+
+/**
+ * Reads the spec, waits for the go, becomes the command. Returns only when that failed; undefined: nothing was to be started.
+ * @param fd the pipe that carries the spec and then one byte: go.
+ */
+export function launch(fd: number): LaunchFailure | undefined {
+  const { text, go } = readSpec(fd);
+  const spec = JSON.parse(text) as LaunchSpec;
+  // end of file instead of the go: the recorder gave up before the command began
+  if (!go && readSync(fd, new Uint8Array(1)) === 0) return undefined;
+  closeSync(fd);
+  restoreProcess(spec);
+  if (spec.user !== undefined) become(spec.user);
+  return failureOf(spec, exec(spec));
 }
 
 /** The raw bytes of a process's file under /proc, split at NUL, as binary strings. */

@@ -1,9 +1,10 @@
 /**
  * What the main thread (argv, terminal, signals, the command) and the drain worker (kernel, trace) say to each other.
  * Order: open -> [progress]* -> ready -> arm -> armed -> ended -> [progress]* -> done; `failed` may come instead of any
- * answer and ends the worker.
+ * answer and ends the worker. Between armed and ended: wait -> waiting -> [stop_waiting] -> alone.
  */
 import { asDiffKeeperError, type ErrorCode } from "../base/error.ts";
+import type { Fidelity } from "../format/fidelity.ts";
 import type { AuditVerdict } from "./audit.ts";
 import type { LossCounters } from "../capture/ebpf/shared.ts";
 
@@ -35,7 +36,11 @@ export type ToWorker =
   | OpenRequest
   /** The launcher waits in its own cgroup: `pid` becomes the command with its next exec. */
   | { kind: "arm"; pid: number; cgroup?: string }
-  /** The command ended. */
+  /** The command ended: go on until all processes that came from it have ended, too; answered by `waiting`, then `alone`. */
+  | { kind: "wait" }
+  /** Wait no longer. */
+  | { kind: "stop_waiting" }
+  /** The command ended, and with it the recording. */
   | { kind: "ended"; exitCode: number }
   /** Give up: the command was never started. */
   | { kind: "abort" };
@@ -50,6 +55,10 @@ export interface RecordingSummary {
   lostBytes: number;
   losses: LossCounters;
   stateDir: string;
+  /** Events that are not exact, by why. */
+  fidelity: Fidelity;
+  /** Processes of the command that are still alive: what they do now is not recorded. */
+  running: number;
   /** What the user should know, a sentence each. */
   notes: string[];
   /** Why content stopped being recorded before the command ended. */
@@ -84,5 +93,8 @@ export type FromWorker =
   | { kind: "progress"; text: string }
   | { kind: "ready"; notes: string[] }
   | { kind: "armed" }
+  /** How many processes of the command are alive. */
+  | { kind: "waiting"; running: number }
+  | { kind: "alone" }
   | { kind: "done"; summary: RecordingSummary }
   | { kind: "failed"; error: PlainError };

@@ -3,15 +3,16 @@
  * States: opening -> ready (attached, baseline taken) -> running (armed: the next exec of the launcher is the command) -> ended;
  * from each of them -> aborted, which leaves a trace without end row (cut) or, before `running`, none at all.
  */
-import { closeSync, constants, openSync, readlinkSync } from "node:fs";
+import { closeSync, constants, openSync } from "node:fs";
 import { arch, hostname, machine, release } from "node:os";
-import { libc, pinned } from "../../ffi/libc.ts";
+import { libc } from "../../ffi/libc.ts";
 import { DiffKeeperError } from "../base/error.ts";
 import {
   BASELINE_ROUNDS_MAX,
   DRAIN_END_MS_MAX,
   DRAIN_PAUSE_MS,
   DRAIN_TURN_BYTES_MAX,
+  WAIT_PAUSE_MS,
 } from "../base/limits.ts";
 import { formatBytes, formatCount } from "../base/units.ts";
 import { RecorderObject } from "../capture/ebpf/object.ts";
@@ -25,9 +26,11 @@ import { EarlyRecords } from "./early_records.ts";
 import { Freezer } from "./freezer.ts";
 import { InodeStat } from "./inode_stat.ts";
 import { Journal } from "./journal.ts";
+import { CLOCK_BOOTTIME, CLOCK_REALTIME, clockNs } from "./kernel_clock.ts";
 import { type HandleMount, LiveAssist } from "./live_assist.ts";
 import { LossWatch } from "./loss_watch.ts";
 import { type OpenRequest, plainError, type RecordingSummary } from "./messages.ts";
+import { checkPidNamespace, isAlive } from "./process_ids.ts";
 import { rescan } from "./rescan.ts";
 import { WatchSet } from "./watch.ts";
 
@@ -35,31 +38,8 @@ import { WatchSet } from "./watch.ts";
 const ANNOUNCE_MODE = 0x7ffffff0;
 /** Announced as "never record what is below": VERDICT_EXCLUDED of bpf/state.h. */
 const ANNOUNCE_EXCLUDED = -2;
-const CLOCK_REALTIME = 0;
-const CLOCK_BOOTTIME = 7;
-const NS = 1_000_000_000n;
 
 type State = "opening" | "ready" | "running" | "ended" | "aborted";
-
-function clockNs(clock: number): bigint {
-  const time = pinned(16);
-  libc.clock_gettime(clock, time.address);
-  const view = new DataView(time.bytes.buffer);
-  return view.getBigInt64(0, true) * NS + view.getBigInt64(8, true);
-}
-
-/** PROC_PID_INIT_INO (include/uapi/linux/nsfs.h): the initial pid namespace, whose numbers the kernel side reports. */
-const INITIAL_PID_NAMESPACE = "pid:[4026531836]";
-
-/** @throws {DiffKeeperError} `unsupported_kernel` in a container with process numbers of its own. */
-function checkPidNamespace(): void {
-  if (readlinkSync("/proc/self/ns/pid") === INITIAL_PID_NAMESPACE) return;
-  throw new DiffKeeperError(
-    "unsupported_kernel",
-    "cannot record in a container with a pid namespace of its own",
-    { hint: "start the container with --pid=host, or record on the host" },
-  );
-}
 
 /** See the head of the file. */
 export class Recording {
@@ -78,6 +58,7 @@ export class Recording {
   #resolver: Resolver | undefined;
   #state: State = "opening";
   #kept = false;
+  #waits = false;
   #startNs = 0n;
   #ended: Promise<void> = Promise.resolve();
 
@@ -172,11 +153,8 @@ export class Recording {
             } files, ${formatBytes(bytes)}`,
           ),
       });
-      if (summary.gaps > 0) {
-        this.notes.push(
-          `${summary.gaps} not readable before the start: ${summary.gapTexts[0] ?? ""}`,
-        );
-      }
+      const { gaps, gapTexts: [first = ""] } = summary;
+      if (gaps > 0) this.notes.push(`${gaps} not readable before the start: ${first}`);
       this.#settle(summary.rows);
     } finally {
       clearInterval(timer);
@@ -285,6 +263,28 @@ export class Recording {
     return bytes;
   }
 
+  /** How many processes of the command are alive, with all that the kernel has reported by now. */
+  running(): number {
+    this.#drainPending();
+    return this.#alive();
+  }
+
+  #alive(): number {
+    return this.#resolver?.running().filter(isAlive).length ?? 0;
+  }
+
+  /** Resolves when none of them is alive any more, however long that takes, or when `stopWaiting` says so. */
+  async waitAlone(): Promise<void> {
+    this.#waits = true;
+    while (this.#waits && this.#state === "running" && this.#alive() > 0) {
+      await Bun.sleep(WAIT_PAUSE_MS);
+    }
+  }
+
+  stopWaiting(): void {
+    this.#waits = false;
+  }
+
   /** The command ended: takes what is still in the ring, writes the end, closes the trace. */
   async end(exitCode: number): Promise<RecordingSummary> {
     const endNs = Number(clockNs(CLOCK_BOOTTIME) - this.#startNs);
@@ -307,8 +307,7 @@ export class Recording {
     this.#keep();
     // what could not be written to its end has no end row: readers see it as cut
     if (summary.failed === undefined) {
-      const { fidelity } = this.#journal;
-      this.#writer.finish(encodeEnd({ exitCode, endNs, ...summary, fidelity }));
+      this.#writer.finish(encodeEnd({ exitCode, endNs, ...summary }));
     } else this.#writer.abort();
     this.#close();
     return summary;
@@ -316,12 +315,16 @@ export class Recording {
 
   /** Takes what is in the ring and lets everything go that waits in the Resolver. */
   #drainAll(resolver: Resolver): void {
-    const deadline = performance.now() + DRAIN_END_MS_MAX;
-    // what is there now; somebody who goes on writing must not hold up the end
-    let rest = this.#kernel.ring.pendingBytes;
-    while (rest > 0 && performance.now() < deadline) rest -= this.#turn();
+    this.#drainPending();
     resolver.flush();
     this.#losses.report(resolver);
+  }
+
+  /** Takes what is in the ring now; somebody who goes on writing must not hold up the end. */
+  #drainPending(): void {
+    const deadline = performance.now() + DRAIN_END_MS_MAX;
+    let rest = this.#kernel.ring.pendingBytes;
+    while (rest > 0 && performance.now() < deadline) rest -= this.#turn();
   }
 
   /** Compares the folders with what was recorded; nothing to compare when recording had to stop. */
@@ -347,11 +350,14 @@ export class Recording {
     const losses = this.#losses.counters();
     const { stats } = resolver;
     const failed = this.#journal.failed;
+    const { bytes, files } = failed === undefined ? stats : this.#journal.stored;
     return {
       durationNs,
       events: this.#writer.lastSeq,
-      bytes: stats.bytes,
-      files: stats.files,
+      bytes,
+      files,
+      fidelity: this.#journal.fidelity,
+      running: this.#alive(),
       lostEvents: stats.lostEvents,
       lostBytes: stats.lostBytes,
       losses,

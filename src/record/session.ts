@@ -14,17 +14,19 @@ import {
   nonBlockingFds,
 } from "./inherited.ts";
 import { commandEnvironment, type CommandUser } from "./invoker.ts";
-import type { LaunchSpec } from "./launcher.ts";
+import { type LaunchSpec, missingCommand } from "./launcher.ts";
 import type { FromWorker, OpenRequest, RecordingSummary, ToWorker } from "./messages.ts";
 import { kernelNames } from "../capture/ebpf/kernel_types.ts";
 import { makeCommandCgroup, removeCommandCgroup } from "./freezer.ts";
-import { forwardSignals } from "./signals.ts";
+import { forwardSignals, onEndSignals } from "./signals.ts";
 
 /** Told how the recording goes. */
 export interface Reporter {
   progress(text: string): void;
   /** The command is about to start. */
   starting(notes: string[]): void;
+  /** It has ended, and so many processes that came from it are waited for. */
+  waiting(running: number): void;
 }
 
 /** What to record and how. */
@@ -34,16 +36,17 @@ export interface SessionOptions {
   argv: string[];
   user: CommandUser | undefined;
   viaSudo: boolean;
+  /** Record until all processes that came from the command have ended. */
+  wait: boolean;
   /** How to start this program again, for the launcher and the guard. */
   self: string[];
 }
 
-/** The end of a session. */
-export interface SessionResult {
-  /** The command's exit code, 128+n for signal n. */
-  exitCode: number;
-  summary: RecordingSummary;
-}
+/** The end of a session; `exitCode`: the command's, 128+n for signal n, as env(1) where it could not be run. */
+export type SessionResult =
+  | { exitCode: number; summary: RecordingSummary }
+  /** There is no such command: nothing was recorded or changed. */
+  | { exitCode: number; failure: DiffKeeperError };
 
 const O_CLOEXEC = 0o2000000;
 
@@ -163,6 +166,8 @@ export async function runSession(
 ): Promise<SessionResult> {
   // first: what was open before we opened anything
   const spec = launchSpec(options);
+  const missing = missingCommand(spec);
+  if (missing !== undefined) return { exitCode: missing.exitCode, failure: missing.error };
   const link = new WorkerLink(workerUrl(), (text) => reporter.progress(text));
   try {
     return await runWith(link, { ...options, spec }, reporter);
@@ -209,10 +214,21 @@ async function runWith(
   await child.exited;
   signals.stop();
   const exitCode = exitCodeOfChild(child);
+  if (options.wait) await waitForOthers(link, reporter);
   link.say({ kind: "ended", exitCode });
   const { summary } = await link.next("done");
   guard?.kill("SIGKILL");
   return { exitCode, summary };
+}
+
+/** Goes on recording until all processes of the command have ended, or a signal says that this is enough. */
+async function waitForOthers(link: WorkerLink, reporter: Reporter): Promise<void> {
+  const signals = onEndSignals(() => link.say({ kind: "stop_waiting" }));
+  link.say({ kind: "wait" });
+  const { running } = await link.next("waiting");
+  if (running > 0) reporter.waiting(running);
+  await link.next("alone");
+  signals.stop();
 }
 
 /** The worker's entry: in the compiled binary its bundled path, else the source file. */

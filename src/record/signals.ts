@@ -35,3 +35,14 @@ export function forwardSignals(pid: number): { stop(): void } {
     },
   };
 }
+
+/** Calls `action` at each signal that asks a program to end, until `stop`. */
+export function onEndSignals(action: () => void): { stop(): void } {
+  const signals = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"] as const;
+  for (const signal of signals) process.on(signal, action);
+  return {
+    stop() {
+      for (const signal of signals) process.off(signal, action);
+    },
+  };
+}

@@ -15,6 +15,11 @@ export class Processes {
     this.#sink = sink;
   }
 
+  /** Ids of all that have not ended. */
+  pids(): number[] {
+    return [...this.#alive.keys()];
+  }
+
   get(pid: number): ProcessInfo | undefined {
     return this.#alive.get(pid);
   }

@@ -62,6 +62,11 @@ export class Resolver {
     return this.#ctx.recent.suspects;
   }
 
+  /** Ids of the command's processes that have not ended, as far as the records say. */
+  running(): number[] {
+    return this.#processes.pids();
+  }
+
   /** A process of the command that is alive. */
   process(pid: number): ProcessInfo | undefined {
     return this.#processes.get(pid);

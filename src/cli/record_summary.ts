@@ -1,0 +1,125 @@
+/**
+ * What `record` says when it is over, on stderr: notes, what was recorded, whether the trace is what really is there, what is not
+ * exact, who still runs, and what to type next. With --json one object, its keys as those of `info --json`.
+ */
+import { DiffKeeperError } from "../base/error.ts";
+import { formatBytes, formatCount, formatDurationNs } from "../base/units.ts";
+import { type Fidelity, isExact } from "../format/fidelity.ts";
+import { binaryOf } from "../history/path_text.ts";
+import type { RecordingSummary } from "../record/messages.ts";
+import { showPath } from "../record/scan_item.ts";
+import { errorReport, oneLine, reportError, stderr } from "./output.ts";
+import { STATE_DIR_DEFAULT } from "./trace_options.ts";
+import { shellWord } from "./timeline_text.ts";
+
+/** How to say it. */
+export interface SummaryStyle {
+  /** As the user named it. */
+  stateDir: string;
+  quiet: boolean;
+  json: boolean;
+}
+
+/** Says how the recording went; `exitCode` is that of `record`. */
+export function printSummary(
+  summary: RecordingSummary,
+  style: SummaryStyle,
+  exitCode: number,
+): void {
+  const { failed } = summary;
+  const error = failed === undefined
+    ? undefined
+    : new DiffKeeperError(failed.code, failed.message, failed);
+  if (style.json) {
+    stderr.write(
+      `${JSON.stringify(jsonOf(summary, { stateDir: style.stateDir, exitCode, error }))}\n`,
+    );
+    return;
+  }
+  for (const note of summary.notes) stderr.write(`diffkeeper: note: ${note}\n`);
+  if (error !== undefined) reportError(error, { json: false });
+  if (style.quiet) return;
+  for (const line of summaryLines(summary, style.stateDir)) stderr.write(`diffkeeper: ${line}\n`);
+}
+
+/** The closing lines, without the program's name. */
+export function summaryLines(summary: RecordingSummary, stateDir: string): string[] {
+  const { durationNs, events, bytes, files, lostEvents, failed, audit, running } = summary;
+  const figures = [
+    formatDurationNs(durationNs),
+    counted(events, "event"),
+    formatBytes(bytes),
+    counted(files, "file"),
+    failed === undefined ? `${formatCount(lostEvents)} lost` : "the rest is lost",
+  ];
+  const isDefault = stateDir === STATE_DIR_DEFAULT;
+  const option = isDefault ? "" : ` --state-dir ${shellWord(binaryOf(stateDir))}`;
+  const lines = [`recorded ${figures.join(", ")} in ${oneLine(stateDir)}`];
+  if (audit !== undefined) lines.push(auditLine(audit));
+  if (!isExact(summary.fidelity)) {
+    lines.push(`not exact: ${inexactText(summary.fidelity)}: diffkeeper timeline --gaps${option}`);
+  }
+  if (running > 0) lines.push(runningLine(running));
+  lines.push(`next: diffkeeper timeline${option}`);
+  return lines;
+}
+
+function jsonOf(
+  summary: RecordingSummary,
+  more: { stateDir: string; exitCode: number; error: DiffKeeperError | undefined },
+) {
+  const { audit, fidelity } = summary;
+  return {
+    state_dir: more.stateDir,
+    exit_code: more.exitCode,
+    duration_ns: summary.durationNs,
+    events: summary.events,
+    bytes: summary.bytes,
+    files: summary.files,
+    lost: summary.lostEvents,
+    lost_bytes: summary.lostBytes,
+    losses: summary.losses,
+    verified: audit === undefined ? null : {
+      entries: audit.entries,
+      differences: audit.differences,
+      paths: audit.paths.map((path) => showPath(path) || "."),
+    },
+    fidelity: { exact: more.error === undefined && isExact(fidelity), ...fidelity },
+    running: summary.running,
+    notes: summary.notes,
+    ...(more.error === undefined ? {} : errorReport(more.error)),
+  };
+}
+
+function counted(count: number, noun: string): string {
+  return `${formatCount(count)} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+function auditLine(audit: NonNullable<RecordingSummary["audit"]>): string {
+  const { entries, differences, paths } = audit;
+  const compared = `verified: ${counted(entries, "name")}, ${counted(differences, "difference")}`;
+  if (differences === 0) return compared;
+  const names = paths.map((path) => oneLine(showPath(path) || "."));
+  const more = differences > paths.length ? ", ..." : "";
+  return `${compared}, healed at the end: ${names.join(", ")}${more}`;
+}
+
+/** `2 writes read back later, 1 content could not be read`. */
+function inexactText(fidelity: Fidelity): string {
+  const parts: [number, string, string][] = [
+    [fidelity.unread, "content could not be read", "contents could not be read"],
+    [fidelity.settled, "change was read back later", "changes were read back later"],
+    [fidelity.concurrent, "change overlapped another", "changes overlapped others"],
+    [fidelity.mapped, "file was mapped in memory", "files were mapped in memory"],
+    [fidelity.gap, "gap", "gaps"],
+  ];
+  return parts.filter(([count]) => count > 0)
+    .map(([count, one, many]) => `${formatCount(count)} ${count === 1 ? one : many}`).join(", ");
+}
+
+function runningLine(running: number): string {
+  return running === 1
+    ? "1 process of the command still runs; what it does now is not recorded (--wait records on)"
+    : `${formatCount(running)} processes of the command still run; ` +
+      "what they do now is not recorded (--wait records on)";
+}

@@ -1,0 +1,107 @@
+/** How a recording ends: with children that live on, waited for or not, and with a recorder that could not store all. */
+import { afterAll, expect, test } from "bun:test";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import {
+  BINARY,
+  dk,
+  events,
+  info,
+  named,
+  obstacle,
+  removeScratch,
+  run,
+  scratch,
+} from "../proofs/_kit.ts";
+
+afterAll(removeScratch);
+
+function kernelTest(name: string, body: () => void | Promise<void>): void {
+  test.skipIf(obstacle() !== "")(named(name), body);
+}
+
+/** Two processes that live on after the command: a shell and its sleep. */
+const LIVES_ON = "(sleep 1; echo later >late) & echo now >early";
+
+kernelTest("children that live on are said", () => {
+  const folder = scratch("endings");
+  const ran = dk(["record", "--", "sh", "-c", LIVES_ON], { cwd: folder });
+  expect(ran.code).toBe(0);
+  expect(ran.stderr).toContain("2 processes of the command still run; what they do now is not");
+  const state = join(folder, "diffkeeper-trace");
+  expect(info(state)["running"]).toBe(2);
+  expect(dk(["info"], { cwd: folder }).stdout).toContain("ended      in order; 2 processes of the");
+  expect(events(state).map((event) => event.path)).not.toContain("late");
+});
+
+kernelTest("--wait records until they have ended", () => {
+  const folder = scratch("endings");
+  const ran = dk(["record", "--wait", "--", "sh", "-c", `${LIVES_ON}; exit 3`], { cwd: folder });
+  expect(ran.code).toBe(3);
+  expect(ran.stderr).toContain("the command ended; 2 processes of it still run: recording on");
+  expect(ran.stderr).not.toContain("not recorded");
+  const state = join(folder, "diffkeeper-trace");
+  expect(events(state).map((event) => event.path)).toContain("late");
+  expect(info(state)["running"]).toBe(0);
+});
+
+kernelTest("--wait without children that live on waits for nothing", () => {
+  const folder = scratch("endings");
+  const ran = dk(["record", "--wait", "--", "true"], { cwd: folder });
+  expect(ran.stderr).not.toContain("recording on");
+});
+
+kernelTest("a signal ends --wait, not the trace", async () => {
+  const folder = scratch("endings");
+  const argv = [BINARY, "record", "--wait", "--", "sh", "-c", "sleep 5 & echo $! >pid; exit 4"];
+  const recorder = Bun.spawn(argv, { cwd: folder, stdio: ["ignore", "ignore", "pipe"] });
+  const reader = recorder.stderr.getReader();
+  const said = new TextDecoder().decode((await reader.read()).value);
+  expect(said).toContain("recording on");
+  recorder.kill("SIGTERM");
+  expect(await recorder.exited).toBe(4);
+  expect(info(join(folder, "diffkeeper-trace"))).toMatchObject({ clean: true, running: 1 });
+  process.kill(Number(readFileSync(join(folder, "pid"), "utf8")));
+});
+
+kernelTest(
+  "a full disk: the command's code stays, but a 0 becomes 125; only what is stored is counted",
+  () => {
+    const folder = scratch("endings");
+    mkdirSync(join(folder, "work"));
+    const record = `"$DK" record --json --state-dir ../small/t -- sh -c ` +
+      `'for i in 1 2 3 4 5 6 7 8 9; do head -c 1000000 /dev/urandom >>log; sleep 0.15; done; exit '`;
+    const script = `mkdir small && mount -t tmpfs -o size=6m none small && cd work && ` +
+      `${record}"0" 2>../zero; echo $?; rm -r log ../small/t; ${record}"7" 2>../seven; echo $?; ` +
+      `"$DK" export --state-dir ../small/t --time end --out ../out 2>&1`;
+    const ran = run(["unshare", "-m", "sh", "-c", script], {
+      cwd: folder,
+      env: { ...process.env, DK: BINARY },
+    });
+    expect(ran.stdout.split("\n").slice(0, 2)).toEqual(["125", "7"]);
+    const summary = JSON.parse(readFileSync(join(folder, "seven"), "utf8"));
+    expect(summary).toMatchObject({ exit_code: 7, error: { code: "disk_full" }, verified: null });
+    expect(summary.fidelity.exact).toBe(false);
+    const stored = readFileSync(join(folder, "out/log")).length;
+    expect(summary.bytes).toBe(stored);
+    expect(stored).toBeLessThan(6_000_000);
+  },
+);
+
+kernelTest("the JSON summary has the keys of info, in one style", () => {
+  const folder = scratch("endings");
+  const ran = dk(["record", "--json", "--", "sh", "-c", "echo 1 >a"], { cwd: folder });
+  const summary = JSON.parse(ran.stderr) as Record<string, unknown>;
+  const facts = info(join(folder, "diffkeeper-trace"));
+  for (const [key, value] of Object.entries(summary)) {
+    expect(key).toMatch(/^[a-z]+(_[a-z]+)*$/);
+    if (key in facts && key !== "verified") expect([key, facts[key]]).toEqual([key, value]);
+  }
+  expect(Object.keys(summary)).toContain("exit_code");
+});
+
+kernelTest("an unknown command is found out before anything is made", () => {
+  const folder = scratch("endings");
+  const ran = dk(["record", "--", "no-such-command"], { cwd: folder });
+  expect([ran.code, existsSync(join(folder, "diffkeeper-trace"))]).toEqual([127, false]);
+});
