@@ -50,15 +50,15 @@ export function* diffSections(base: Uint8Array, target: Uint8Array): Generator<D
   }
   const sectionBytes = Math.min(DELTA_SECTION_BYTES_MAX, target.length);
   let window: BaseWindow | undefined;
-  let windowStart = -1;
-  for (const { from, to, baseStart } of new WindowChoice(base).sections(target)) {
-    if (window === undefined || baseStart !== windowStart) {
-      windowStart = baseStart;
-      const bytes = base.subarray(baseStart, baseStart + DELTA_BASE_WINDOW_BYTES);
+  let present = -1;
+  for (const { from, to, windowStart, start } of new WindowChoice(base).sections(target)) {
+    if (window === undefined || windowStart !== present) {
+      present = windowStart;
+      const bytes = base.subarray(windowStart, windowStart + DELTA_BASE_WINDOW_BYTES);
       window = new BaseWindow(bytes, sectionBytes);
     }
-    const streams = window.compare(target.subarray(from, to));
-    yield { at: from, bytes: to - from, baseStart, streams };
+    const streams = window.compare(target.subarray(from, to), start);
+    yield { at: from, bytes: to - from, baseStart: windowStart + start, streams };
   }
 }
 

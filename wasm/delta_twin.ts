@@ -8,6 +8,7 @@ import type { DeltaStreams } from "./delta_streams.ts";
 
 const MATCH_MIN = 8;
 const MATCH_SURE = 64;
+const GAP_MAX = 8;
 const GAIN_MIN = 8;
 
 /** The positions of all suffixes in ascending order, by comparing them. */
@@ -36,9 +37,10 @@ class Scan {
   readonly diff: number[] = [];
   readonly extra: number[] = [];
 
-  constructor(base: Uint8Array, target: Uint8Array) {
+  constructor(base: Uint8Array, target: Uint8Array, start: number) {
     this.base = base;
     this.target = target;
+    this.toldBase = this.shift = start;
     this.suffixes = suffixesTwin(base);
   }
 
@@ -82,7 +84,9 @@ class Scan {
     if (this.target.length - this.at < MATCH_MIN) return;
     const aligned = this.at + this.shift;
     const run = aligned < 0 ? 0 : this.equalRun(aligned, this.at);
+    const beyond = aligned < 0 ? 0 : this.equalRun(aligned + GAP_MAX, this.at + GAP_MAX);
     if (run >= MATCH_SURE) this.match = { length: run, position: aligned };
+    else if (beyond >= MATCH_SURE) return;
     else if (length > MATCH_SURE) this.match = { length: length - 1, position: position + 1 };
     else {
       const found = this.search();
@@ -155,8 +159,8 @@ function numberTwin(value: number): number[] {
 }
 
 /** The streams of one section, as BaseWindow.compare makes them. */
-export function compareTwin(base: Uint8Array, target: Uint8Array): DeltaStreams {
-  const scan = new Scan(base, target);
+export function compareTwin(base: Uint8Array, target: Uint8Array, start = 0): DeltaStreams {
+  const scan = new Scan(base, target, start);
   while (scan.at < target.length) {
     scan.at += scan.match.length;
     let [score, seen] = [0, scan.at];

@@ -24,13 +24,14 @@ const Field = {
   GRAMS: 6,
   GRAMS_LOG: 7,
   COPY_MIN: 8,
-  CONTROL: 9,
-  CONTROL_BYTES: 10,
-  BYTES: 11,
-  DIFF_BYTES: 12,
-  EXTRA_BYTES: 13,
+  START: 9,
+  CONTROL: 10,
+  CONTROL_BYTES: 11,
+  BYTES: 12,
+  DIFF_BYTES: 13,
+  EXTRA_BYTES: 14,
 } as const;
-const FIELDS = 14;
+const FIELDS = 15;
 const PAIR_WORDS = 65_537;
 /** A match that begins an entry has at least so many bytes (c/delta.c: more than GAIN_MIN). */
 const ENTRY_BYTES_MIN = 9;
@@ -84,13 +85,18 @@ export class BaseWindow {
     new Uint8Array(this.#exports.memory.buffer, this.#at.base, n).set(base);
   }
 
-  /** What turns the base into `target`; the streams are copies, owned by the caller. */
-  compare(target: Uint8Array): DeltaStreams {
+  /**
+   * What turns the base into `target`, told from the place `start` of the base on (0 to its length): where the target is
+   * thought to begin. The streams are copies, owned by the caller.
+   */
+  compare(target: Uint8Array, start = 0): DeltaStreams {
+    assert(start >= 0 && start <= this.#base.length, "a section begins inside its window");
     assert(target.length <= this.#sectionBytes, "a section is not longer than was said");
     const { memory } = this.#exports;
     new Uint8Array(memory.buffer, this.#to.target, target.length).set(target);
     const fields = new Int32Array(memory.buffer, this.#at.delta, FIELDS);
     this.#fill(fields, target.length);
+    fields[Field.START] = start;
     if (this.#exports.delta_run(this.#at.delta) === 0) {
       const { base, suffixes, work, types } = this.#at;
       this.#exports.suffix_sort(base, this.#base.length, suffixes, work, types);

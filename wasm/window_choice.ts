@@ -21,23 +21,27 @@ const PIECE_BYTES = DELTA_SECTION_BYTES_MAX / 8;
 /** A piece joins a section if so much of what both share with the base is in one window. */
 const KEPT_SHARE = 0.9;
 
-/** A part of a target, [from, to), and where its window of base begins. */
+/** A part of a target, [from, to), where its window of base begins, and where in that window the part seems to begin. */
 export interface ChosenSection {
   readonly from: number;
   readonly to: number;
-  readonly baseStart: number;
+  readonly windowStart: number;
+  readonly start: number;
 }
 
 /** The samples of one base. */
 export class WindowChoice {
+  readonly #baseBytes: number;
   readonly #steps: number;
   readonly #samples = new Map<number, number>();
 
   constructor(base: Uint8Array) {
+    this.#baseBytes = base.length;
     this.#steps = Math.ceil(base.length / DELTA_WINDOW_STEP_BYTES);
     if (base.length <= DELTA_BASE_WINDOW_BYTES) return;
     eachSample(base, (key, at) => {
-      if (this.#samples.size < SAMPLES_MAX && !this.#samples.has(key)) this.#samples.set(key, at);
+      if (!this.#samples.has(key)) this.#samples.set(key, at);
+      return this.#samples.size < SAMPLES_MAX;
     });
   }
 
@@ -58,16 +62,29 @@ export class WindowChoice {
           open = { from: open.from, hits: both, apart: open.apart + apart };
           continue;
         }
-        yield this.#section(open.from, at, open.hits);
+        yield this.#section(target.subarray(open.from, at), open.from, open.hits);
       }
       open = { from: at, hits, apart };
     }
-    if (open !== undefined) yield this.#section(open.from, target.length, open.hits);
+    if (open !== undefined) yield this.#section(target.subarray(open.from), open.from, open.hits);
   }
 
-  #section(from: number, to: number, hits: Uint32Array): ChosenSection {
+  #section(section: Uint8Array, from: number, hits: Uint32Array): ChosenSection {
+    const to = from + section.length;
     const { step } = this.#best(hits, (from + to) / 2);
-    return { from, to, baseStart: step * DELTA_WINDOW_STEP_BYTES };
+    const windowStart = step * DELTA_WINDOW_STEP_BYTES;
+    const windowEnd = Math.min(this.#baseBytes, windowStart + DELTA_BASE_WINDOW_BYTES);
+    let start = from;
+    if (this.#samples.size > 0) {
+      eachSample(section.subarray(0, PIECE_BYTES), (key, at) => {
+        const position = this.#samples.get(key);
+        if (position === undefined || position < windowStart || position >= windowEnd) return true;
+        start = position - at;
+        return false;
+      });
+    }
+    start = Math.min(windowEnd, Math.max(windowStart, start)) - windowStart;
+    return { from, to, windowStart, start };
   }
 
   /** How many samples of the piece stand in each step of the base. */
@@ -76,9 +93,10 @@ export class WindowChoice {
     if (this.#samples.size === 0) return hits;
     eachSample(piece, (key) => {
       const position = this.#samples.get(key);
-      if (position === undefined) return;
+      if (position === undefined) return true;
       const step = Math.floor(position / DELTA_WINDOW_STEP_BYTES);
       hits[step] = (hits[step] ?? 0) + 1;
+      return true;
     });
     return hits;
   }
@@ -103,8 +121,8 @@ function sum(hits: Uint32Array, step: number): number {
   return total;
 }
 
-/** `key`: 52 bits that stand for the sampled string. */
-function eachSample(bytes: Uint8Array, visit: (key: number, at: number) => void): void {
+/** Calls `visit` with 52 bits that stand for each sampled string and where it ends, as long as it returns true. */
+function eachSample(bytes: Uint8Array, visit: (key: number, at: number) => boolean): void {
   const table = gearTable();
   let hash = 0;
   for (let at = 0; at < bytes.length; at++) {
@@ -115,6 +133,6 @@ function eachSample(bytes: Uint8Array, visit: (key: number, at: number) => void)
     for (let i = at - SAMPLE_BYTES + 1; i <= at; i++) {
       key = Math.imul(key ^ (bytes[i] ?? 0), 0x0100_0193);
     }
-    visit((key >>> 0) * 2 ** 20 + (hash & ~SAMPLE_MASK), at);
+    if (!visit((key >>> 0) * 2 ** 20 + (hash & ~SAMPLE_MASK), at)) return;
   }
 }

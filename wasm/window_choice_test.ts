@@ -18,7 +18,7 @@ test("a small base is one window, and sections have their limit", () => {
     16,
     20,
   ]]);
-  expect(sections.every(({ baseStart }) => baseStart === 0)).toBe(true);
+  expect(sections.every(({ windowStart }) => windowStart === 0)).toBe(true);
 });
 
 test("an empty target has no sections", () => {
@@ -28,16 +28,16 @@ test("an empty target has no sections", () => {
 test("sections follow content that changed places", () => {
   const base = random(40 * MIB);
   const swapped = Buffer.concat([base.subarray(20 * MIB), base.subarray(0, 20 * MIB)]);
-  for (const { from, to, baseStart } of new WindowChoice(base).sections(swapped)) {
+  for (const { from, to, windowStart, start } of new WindowChoice(base).sections(swapped)) {
     const origin = (from + 20 * MIB) % base.length;
-    expect(baseStart).toBeLessThanOrEqual(origin);
-    expect(origin + to - from).toBeLessThanOrEqual(baseStart + DELTA_BASE_WINDOW_BYTES);
+    expect(windowStart + start).toBe(origin);
+    expect(origin + to - from).toBeLessThanOrEqual(windowStart + DELTA_BASE_WINDOW_BYTES);
   }
 });
 
 test("unrelated content is compared with the same place", () => {
   const starts = [...new WindowChoice(random(40 * MIB)).sections(random(40 * MIB))].map(
-    ({ baseStart }) => baseStart,
+    ({ windowStart }) => windowStart,
   );
   expect(starts).toEqual([...starts].sort((a, b) => a - b));
   expect(starts[0]).toBe(0);

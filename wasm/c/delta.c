@@ -3,13 +3,15 @@
  * differences of executable code", 2003): exact matches from the suffix array of the base are extended forwards and
  * backwards over bytes that differ now and then; a region so found is told as bytewise differences, the rest as it is.
  * Differs from it in what bounds the time: matches below 8 bytes are not looked up (a bit table of all 8-byte strings of the
- * base answers nearly always without the array), an aligned or inherited match of 64 bytes or more ends the search, and
- * equal runs inside a region are copies that appear in no stream. delta_twin.ts gives the same bytes in TypeScript.
+ * base answers nearly always without the array), an aligned or inherited match of 64 bytes or more ends the search, also
+ * one that begins 8 bytes later, and equal runs inside a region are copies that appear in no stream. delta_twin.ts gives the same bytes in TypeScript.
  */
 #include "types.h"
 
 #define MATCH_MIN 8
 #define MATCH_SURE 64
+/* A difference of so many bytes inside an aligned region is not looked up. */
+#define GAP_MAX 8
 /* A match must beat the present alignment by this many bytes before the alignment is given up. */
 #define GAIN_MIN 8
 #define PAIRS 65536
@@ -29,6 +31,8 @@ struct delta {
     i32 grams_log;
     /* Equal bytes from which a run is a copy of its own. */
     i32 copy_min;
+    /* Where in the base the target is thought to begin, 0 to base_bytes. */
+    i32 start;
     /* Results: entries of 4 numbers; differences grow up from `bytes`, other bytes down from its end. */
     u8 *control;
     i32 control_bytes;
@@ -127,13 +131,17 @@ INLINE int longest(const struct delta *d, struct scan *s) {
     if (rest < MATCH_MIN) return 1;
     i32 aligned = s->at + s->shift;
     if (aligned >= 0 && aligned < d->base_bytes) {
+        const u8 *base = d->base + aligned, *target = d->target + s->at;
         i32 max = least(rest, d->base_bytes - aligned);
-        i32 length = common_prefix(d->base + aligned, d->target + s->at, max);
+        i32 length = common_prefix(base, target, max);
         if (length >= MATCH_SURE) {
             s->length = length;
             s->position = aligned;
             return 1;
         }
+        i32 beyond = least(max - GAP_MAX, MATCH_SURE);
+        if (beyond == MATCH_SURE &&
+            common_prefix(base + GAP_MAX, target + GAP_MAX, beyond) == MATCH_SURE) return 1;
     }
     if (inherited >= MATCH_SURE) {
         s->length = inherited;
@@ -257,7 +265,7 @@ INLINE int is_aligned(const struct delta *d, const struct scan *s, i32 at) {
  */
 EXPORT("delta_run")
 int delta_run(struct delta *d) {
-    struct scan s = { 0 };
+    struct scan s = { .told_base = d->start, .shift = d->start };
     d->control_bytes = d->diff_bytes = d->extra_bytes = 0;
     build_grams(d);
     if (d->suffixes) build_pairs(d);
