@@ -7,6 +7,7 @@ import {
   closeSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   rmdirSync,
   writeFileSync,
@@ -14,11 +15,14 @@ import {
 } from "node:fs";
 import { assert } from "../base/assert.ts";
 import { Kind } from "../format/kernel_record.ts";
+import { isAlive } from "./process_ids.ts";
 
 const FREEZE_PART = 0.5;
 const THAW_PART = 0.1;
 const HEADER_WORDS = { KIND: 1, PID: 6 } as const;
 const KIND_MASK = 0xffff;
+/** The recorder's process id follows. */
+const CGROUP_NAME = "diffkeeper.";
 
 /** Mount point of the cgroup v2 hierarchy, pure or beside v1. */
 function cgroupMount(): string | undefined {
@@ -45,7 +49,8 @@ function ownCgroup(): string | undefined {
 export function makeCommandCgroup(pid: number): string | undefined {
   const parent = ownCgroup();
   if (parent === undefined) return undefined;
-  const folder = `${parent}/diffkeeper.${process.pid}`;
+  removeStale(parent);
+  const folder = `${parent}/${CGROUP_NAME}${process.pid}`;
   try {
     mkdirSync(folder);
     writeFileSync(`${folder}/cgroup.procs`, String(pid));
@@ -53,6 +58,23 @@ export function makeCommandCgroup(pid: number): string | undefined {
   } catch {
     removeCommandCgroup(folder);
     return undefined;
+  }
+}
+
+/**
+ * Removes what recorders left that were killed together with their guards. Whoever is still in such a cgroup is thawed and moved up; a
+ * cgroup whose recorder lives is left alone.
+ */
+function removeStale(parent: string): void {
+  for (const name of readdirSync(parent)) {
+    const pid = Number(name.startsWith(CGROUP_NAME) ? name.slice(CGROUP_NAME.length) : "no");
+    if (!Number.isInteger(pid) || isAlive(pid)) continue;
+    try {
+      writeFileSync(`${parent}/${name}/cgroup.freeze`, "0");
+    } catch {
+      // gone meanwhile, or no freezer in this kernel: nobody was frozen
+    }
+    removeCommandCgroup(`${parent}/${name}`);
   }
 }
 

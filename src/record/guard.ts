@@ -9,6 +9,9 @@ import { libc } from "../../ffi/libc.ts";
 /** SIGHUP, SIGINT, SIGQUIT, SIGTSTP. */
 const TERMINAL_SIGNALS = [1, 2, 3, 20] as const;
 const SIG_IGN = 1;
+const F_GETFL = 3;
+const F_SETFL = 4;
+const O_NONBLOCK = 0o4000;
 const LET_GO_MS = 1_000;
 const LET_GO_PAUSE_MS = 10;
 const REMOVE_TRIES_MAX = 40;
@@ -59,6 +62,14 @@ function isStopped(pid: string): boolean {
   }
 }
 
+/** Sleeps until the recorder's end of our stdin is closed, whatever ended it. */
+function waitForEnd(): void {
+  // a read must sleep: a descriptor left non-blocking by whoever made it would fail at once
+  libc.fcntl(0, F_SETFL, libc.fcntl(0, F_GETFL, 0) & ~O_NONBLOCK);
+  const byte = new Uint8Array(1);
+  while (readSync(0, byte) > 0);
+}
+
 /**
  * Waits for the recorder's end, then frees the command: what is in the cgroup `folder`, which is removed, or without one the
  * process `pid` and its descendants.
@@ -66,8 +77,7 @@ function isStopped(pid: string): boolean {
 export function guard(pid: number, folder: string | undefined): void {
   // a Ctrl-C is meant for the command, and may not take the guard along
   for (const signal of TERMINAL_SIGNALS) libc.signal(signal, SIG_IGN as never);
-  const byte = new Uint8Array(1);
-  while (readSync(0, byte) > 0);
+  waitForEnd();
   if (folder !== undefined) attempt(() => writeFileSync(`${folder}/cgroup.freeze`, "0"));
   const held = () => folder === undefined ? descendantsOf(pid) : processesIn(folder);
   const deadline = performance.now() + LET_GO_MS;
