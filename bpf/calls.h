@@ -18,6 +18,7 @@ enum dk_class {
   C_CREAT,      /* path, mode */
   C_OPENAT,     /* dirfd, path, flags, mode */
   C_OPENAT2,    /* dirfd, path, how, size */
+  C_OPENHANDLE, /* mount fd, handle, flags */
   /* from here: CALL records */
   C_PATH,       /* path, a, b */
   C_ATPATH,     /* dirfd, path, a, b, c */
@@ -27,21 +28,23 @@ enum dk_class {
   C_SYMLINKAT,  /* target, dirfd, link */
   C_UTIMENSAT,  /* dirfd, path or NULL, times, flags */
   C_FD,         /* fd, a, b, c */
-  C_SETXATTR,   /* path, name, value, size, flags */
+  C_SETXATTR,   /* path, name, value, size, flags; the first of the calls on extended attributes */
+  C_SETXATTRAT, /* dirfd, path, at flags, name, struct xattr_args, size */
+  C_REMXATTRAT, /* dirfd, path, at flags, name */
   C_REMXATTR,   /* path, name */
   C_FSETXATTR,  /* fd, name, value, size, flags */
-  C_FREMXATTR,  /* fd, name */
+  C_FREMXATTR,  /* fd, name; the last of them */
   C_BIND,       /* fd, address, length: a Unix socket may get a name */
   C_MMAP,       /* addr, len, prot, flags, fd, off */
   C_IO_URING,
-  C_AIO,
+  C_AIO,        /* context, count, struct iocb ** */
 };
 
 static const volatile u8 dk_class_of[512] = {
 #if defined(__TARGET_ARCH_x86)
   [1] = C_WRITE, [18] = C_PWRITE, [20] = C_WRITEV, [296] = C_PWRITEV, [328] = C_PWRITEV2,
   [40] = C_SENDFILE, [275] = C_SPLICE, [326] = C_COPYRANGE, [16] = C_CLONE,
-  [2] = C_OPEN, [85] = C_CREAT, [257] = C_OPENAT, [437] = C_OPENAT2,
+  [2] = C_OPEN, [85] = C_CREAT, [257] = C_OPENAT, [437] = C_OPENAT2, [304] = C_OPENHANDLE,
   [76] = C_PATH, [83] = C_PATH, [84] = C_PATH, [87] = C_PATH, [90] = C_PATH, [92] = C_PATH, [94] = C_PATH,
   [132] = C_PATH, [133] = C_PATH, [235] = C_PATH,
   [258] = C_ATPATH, [259] = C_ATPATH, [260] = C_ATPATH, [263] = C_ATPATH, [268] = C_ATPATH, [452] = C_ATPATH,
@@ -51,12 +54,13 @@ static const volatile u8 dk_class_of[512] = {
   [77] = C_FD, [91] = C_FD, [93] = C_FD, [285] = C_FD,
   [188] = C_SETXATTR, [189] = C_SETXATTR, [190] = C_FSETXATTR,
   [197] = C_REMXATTR, [198] = C_REMXATTR, [199] = C_FREMXATTR,
+  [463] = C_SETXATTRAT, [466] = C_REMXATTRAT,
   [49] = C_BIND,
   [9] = C_MMAP, [425] = C_IO_URING, [209] = C_AIO,
 #elif defined(__TARGET_ARCH_arm64)
   [64] = C_WRITE, [68] = C_PWRITE, [66] = C_WRITEV, [70] = C_PWRITEV, [287] = C_PWRITEV2,
   [71] = C_SENDFILE, [76] = C_SPLICE, [285] = C_COPYRANGE, [29] = C_CLONE,
-  [56] = C_OPENAT, [437] = C_OPENAT2,
+  [56] = C_OPENAT, [437] = C_OPENAT2, [265] = C_OPENHANDLE,
   [45] = C_PATH,
   [34] = C_ATPATH, [33] = C_ATPATH, [54] = C_ATPATH, [35] = C_ATPATH, [53] = C_ATPATH, [452] = C_ATPATH,
   [88] = C_UTIMENSAT,
@@ -65,6 +69,7 @@ static const volatile u8 dk_class_of[512] = {
   [46] = C_FD, [52] = C_FD, [55] = C_FD, [47] = C_FD,
   [5] = C_SETXATTR, [6] = C_SETXATTR, [7] = C_FSETXATTR,
   [14] = C_REMXATTR, [15] = C_REMXATTR, [16] = C_FREMXATTR,
+  [463] = C_SETXATTRAT, [466] = C_REMXATTRAT,
   [200] = C_BIND,
   [222] = C_MMAP, [425] = C_IO_URING, [2] = C_AIO,
 #endif
@@ -72,8 +77,10 @@ static const volatile u8 dk_class_of[512] = {
 
 #if defined(__TARGET_ARCH_x86)
 #define NR_FALLOCATE 285
+#define NR_IO_SUBMIT 209
 #elif defined(__TARGET_ARCH_arm64)
 #define NR_FALLOCATE 47
+#define NR_IO_SUBMIT 2
 #endif
 
 #define O_WRONLY 01
@@ -89,6 +96,7 @@ static const volatile u8 dk_class_of[512] = {
 #define S_IFREG 0100000
 #define S_IFDIR 0040000
 #define S_IFLNK 0120000
+#define S_IFIFO 0010000
 #define AT_FDCWD (-100)
 #define FICLONE 0x40049409
 #define FICLONERANGE 0x4020940d

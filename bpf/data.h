@@ -37,7 +37,14 @@ static __always_inline void data_enter(struct task_state *st, struct task_struct
   st->output = 0;
   if (st->in_tree && (fd == 1 || fd == 2)) st->output = stream_of(inode, fd);
   s32 root = VERDICT_OUTSIDE;
-  if (mode_is(GET(inode, inode, i_mode), S_IFREG)) root = verdict_of_file(file, inode);
+  u32 mode = GET(inode, inode, i_mode);
+  st->fifo = 0;
+  if (mode_is(mode, S_IFREG)) {
+    root = verdict_of_file(file, inode);
+  } else if (mode_is(mode, S_IFIFO) && dev_watched(dev_of(inode))) {
+    root = verdict_of_file(file, inode);
+    st->fifo = root >= 0;
+  }
   if (root >= 0) st->output = 0;
   else if (!st->output) return;
   st->enter_ns = bpf_ktime_get_boot_ns();
@@ -174,6 +181,115 @@ static __always_inline u64 pwrite_offset(struct task_state *st, u64 pos, u64 ret
   return GET(file, file, f_flags) & O_APPEND ? size_of(st) - ret : pos;
 }
 
+/* What a copying call read from: a descriptor, and where the user's own position of it stands (0: the file position). */
+struct copy_source {
+  u32 fd;
+  u64 position;
+};
+
+static __always_inline struct copy_source copy_source(struct pt_regs *regs, u32 class) {
+  struct copy_source from = {.fd = DK_ARG0(regs), .position = DK_ARG1(regs)};
+  if (class == C_SENDFILE) from.fd = DK_ARG1(regs), from.position = DK_ARG2(regs);
+  return from;
+}
+
+/* struct file_clone_range (include/uapi/linux/fs.h) */
+struct clone_range {
+  s64 src_fd;
+  u64 src_offset, src_length, dest_offset;
+};
+
+/* A whole or partial clone: where it read and wrote, which the call itself does not return. */
+static __always_inline bool clone_range(struct clone_range *range, struct pt_regs *regs) {
+  range->src_fd = (s32)DK_ARG2(regs);
+  range->src_offset = range->src_length = range->dest_offset = 0;
+  if ((u32)DK_ARG1(regs) == FICLONE) return true;
+  return !bpf_probe_read_user(range, sizeof(*range), (void *)DK_ARG2(regs));
+}
+
+/* COPY, when the source is a watched file: its content is known there. Returns false when it is not (nothing is sent). */
+static __always_inline bool copy_send(struct dk_write *w, struct task_state *st, u32 fd, u64 position, u64 offset,
+                                      bool clone) {
+  struct task_struct *task = bpf_get_current_task_btf();
+  u64 inode_ptr = st->inode;
+  struct file *file = file_of(task, fd);
+  if (!file) return false;
+  struct inode *inode = GET(file, file, f_inode);
+  if (!inode || !mode_is(GET(inode, inode, i_mode), S_IFREG) || verdict_of_file(file, inode) < 0) return false;
+  u64 size = GET(inode, inode, i_size);
+  if (clone && !w->h.ret) w->h.ret = size > offset ? size - offset : 0;
+  u64 after = GET(file, file, f_pos);
+  if (position) bpf_probe_read_user(&after, sizeof(after), (void *)position);
+  if (!clone) offset = after - w->h.ret;
+  /* sendfile within one file reads what it has just written where the ranges overlap */
+  if ((u64)inode == inode_ptr && offset < w->offset + w->h.ret && w->offset < offset + w->h.ret) return false;
+  struct dk_copy *o = bpf_ringbuf_reserve(&ring, sizeof(*o), 0);
+  if (!o) {
+    lost_data(w->h.ret);
+    return true;
+  }
+  o->src_size = size;
+  w->h.kind = DK_COPY;
+  w->h.size = sizeof(*o);
+  w->payload_len = 0;
+  o->w = *w;
+  o->src_dev = dev_of(inode);
+  o->src_gen = GET(inode, inode, i_generation);
+  o->src_ino = GET(inode, inode, i_ino);
+  o->src_offset = offset;
+  bpf_ringbuf_submit(o, BPF_RB_NO_WAKEUP);
+  return true;
+}
+
+/* Bytes that never were in user memory: by reference to a watched source, else read back. Of a pipe nothing is left to compare with,
+ * so the task is stopped until that is done; stopping every `cp` of a file from elsewhere would be noticed, and cost more than it. */
+static __always_inline void copy_exit(struct dk_write *w, struct task_state *st, struct pt_regs *regs, u32 class) {
+  struct task_struct *task = bpf_get_current_task_btf();
+  bool stop = false;
+  if (st->output) return;
+  if (class == C_CLONE) {
+    struct clone_range range;
+    if (!clone_range(&range, regs)) return lost_data(0);
+    w->offset = range.dest_offset;
+    w->h.ret = range.src_length;
+    if (copy_send(w, st, range.src_fd, 0, range.src_offset, true)) return;
+    if (!w->h.ret) w->h.ret = w->size > w->offset ? w->size - w->offset : 0;
+  } else {
+    struct copy_source from = copy_source(regs, class);
+    if (copy_send(w, st, from.fd, from.position, 0, false)) return;
+    struct file *file = file_of(task, from.fd);
+    if (!file) return send_readback(w, st, true);
+    struct inode *inode = GET(file, file, f_inode);
+    stop = (u64)inode == st->inode || !mode_is(GET(inode, inode, i_mode), S_IFREG);
+  }
+  send_readback(w, st, stop);
+}
+
+/* The bytes of a call: from one buffer, or from a vector of them. */
+static __always_inline void payload_send(struct dk_write *w, struct task_state *st, u64 ptr, s64 ret, bool single) {
+  if (ret > CAPTURE_BYTES_MAX || !ring_fits(ret)) {
+    send_readback(w, st, true);
+    return;
+  }
+  if (single && ret <= DK_CHUNK_BYTES && HAS_USER_DYNPTR) {
+    w->h.flags |= DK_F_LAST;
+    if (piece(w, NULL, (void *)ptr, ret)) lost_data(ret);
+    return;
+  }
+  struct scratch *s = scratch_try();
+  if (!s) {
+    send_readback(w, st, true);
+    return;
+  }
+  s->off = 0;
+  s->total = ret;
+  s->iov = ptr;
+  s->ptr = ptr;
+  s->left = single ? ret : 0;
+  if (pieces(w, s)) lost_data(ret);
+  scratch_put(s);
+}
+
 static __always_inline void data_exit(struct task_state *st, struct pt_regs *regs, u32 class, u32 nr, s64 ret) {
   struct dk_write w;
   u64 offset = ~0ull, ptr = DK_ARG1(regs);
@@ -193,30 +309,80 @@ static __always_inline void data_exit(struct task_state *st, struct pt_regs *reg
   w.h.fd = class == C_SPLICE || class == C_COPYRANGE ? DK_ARG2(regs) : DK_ARG0(regs);
   if (st->output) w.h.fd = st->output;
   if (class >= C_SENDFILE) {
-    if (st->output) return;
-    send_readback(&w, st, false);
+    copy_exit(&w, st, regs, class);
     return;
   }
-  if (ret > CAPTURE_BYTES_MAX || !ring_fits(ret)) {
-    send_readback(&w, st, true);
-    return;
+  payload_send(&w, st, ptr, ret, class == C_WRITE || class == C_PWRITE);
+}
+
+/* struct iocb (include/uapi/linux/aio_abi.h). */
+struct iocb {
+  u64 data;
+  u32 key, rw_flags;
+  u16 op;
+  u16 priority;
+  u32 fd;
+  u64 buf, bytes;
+  s64 offset;
+};
+#define IOCB_CMD_PWRITE 1
+#define IOCB_CMD_PWRITEV 8
+#define AIO_VECTORS_MAX 32
+#define AIO_CALLS_MAX 256 /* iocbs of one io_submit that are looked at; the rest is a loss */
+
+/* The bytes that a vector of buffers holds. */
+static __always_inline u64 vectors_bytes(u64 user, u64 count) {
+  u64 total = 0;
+  for (u32 i = 0; i < AIO_VECTORS_MAX; i++) {
+    struct iovec v = {};
+    if (i >= count) break;
+    bpf_probe_read_user(&v, sizeof(v), (void *)(user + i * sizeof(v)));
+    total += v.len;
   }
-  if ((class == C_WRITE || class == C_PWRITE) && ret <= DK_CHUNK_BYTES && HAS_USER_DYNPTR) {
-    w.h.flags |= DK_F_LAST;
-    if (piece(&w, NULL, (void *)ptr, ret)) lost_data(ret);
-    return;
+  return total;
+}
+
+/* One asynchronous write: its buffer must stay as it is until it is done, so it is told when it is submitted. */
+static __always_inline void aio_write(struct task_state *st, u64 user) {
+  struct iocb cb = {};
+  struct dk_write w;
+  if (bpf_probe_read_user(&cb, sizeof(cb), (void *)user)) return lost(DK_LOST_PAYLOAD);
+  if (cb.op != IOCB_CMD_PWRITE && cb.op != IOCB_CMD_PWRITEV) return;
+  struct file *file = file_of(bpf_get_current_task_btf(), cb.fd);
+  if (!file) return;
+  struct inode *inode = GET(file, file, f_inode);
+  if (!mode_is(GET(inode, inode, i_mode), S_IFREG) || verdict_of_file(file, inode) < 0) return;
+  bool single = cb.op == IOCB_CMD_PWRITE;
+  u64 bytes = single ? cb.bytes : vectors_bytes(cb.buf, cb.bytes);
+  st->file = (u64)file;
+  st->inode = (u64)inode;
+  st->output = 0;
+  u64 offset = cb.offset;
+  if ((cb.rw_flags & RWF_APPEND) || (GET(file, file, f_flags) & O_APPEND)) offset = size_of(st) - bytes;
+  write_fixed(&w, st, bytes, offset);
+  w.h.nr = NR_IO_SUBMIT;
+  w.h.fd = cb.fd;
+  if (bytes) payload_send(&w, st, cb.buf, bytes, single);
+  st->file = 0;
+}
+
+/* Global, so that it is verified once. Looks at PART_STEPS iocbs. */
+__noinline int aio_part(struct task_state *st, u64 list, u32 count) {
+  if (!st) return 0;
+  for (u32 i = 0; i < PART_STEPS; i++) {
+    u64 user = 0;
+    if (i >= count) break;
+    if (!bpf_probe_read_user(&user, sizeof(user), (void *)(list + i * sizeof(user)))) aio_write(st, user);
   }
-  struct scratch *s = scratch_try();
-  if (!s) {
-    send_readback(&w, st, true);
-    return;
+  return 0;
+}
+
+/* io_submit took the first `count` of its iocbs. */
+static __always_inline void aio_exit(struct task_state *st, u64 list, u64 count) {
+  if (count > AIO_CALLS_MAX) lost(DK_LOST_RING);
+  for (u32 i = 0; i < AIO_CALLS_MAX / PART_STEPS; i++) {
+    if (i * PART_STEPS >= count) break;
+    aio_part(st, list + i * PART_STEPS * sizeof(u64), count - i * PART_STEPS);
   }
-  s->off = 0;
-  s->total = ret;
-  s->iov = ptr;
-  s->ptr = ptr;
-  s->left = class == C_WRITE || class == C_PWRITE ? ret : 0;
-  if (pieces(&w, s)) lost_data(ret);
-  scratch_put(s);
 }
 #endif

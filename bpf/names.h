@@ -25,7 +25,7 @@ static __always_inline bool open_exit(struct task_state *st, struct task_struct 
   if (!file) return false;
   u64 flags = O_CREAT | O_WRONLY | O_TRUNC;
   if (class == C_OPEN) flags = DK_ARG1(regs);
-  if (class == C_OPENAT) flags = DK_ARG2(regs);
+  if (class == C_OPENAT || class == C_OPENHANDLE) flags = DK_ARG2(regs);
   if (class == C_OPENAT2) bpf_probe_read_user(&flags, sizeof(flags), (void *)DK_ARG2(regs));
   bool created = BPF_CORE_READ(file, f_mode) & FMODE_CREATED;
   bool tmpfile = (flags & O_TMPFILE_BIT) != 0;
@@ -96,6 +96,17 @@ static __always_inline u64 unix_path(u64 address) {
   return head.family == AF_UNIX && head.first ? address + 2 : 0;
 }
 
+/* struct xattr_args (include/uapi/linux/xattr.h) of setxattrat. */
+static __always_inline void xattr_args(struct call_args *a, u64 user) {
+  struct {
+    u64 value;
+    u32 size, flags;
+  } args = {};
+  if (bpf_probe_read_user(&args, sizeof(args), (void *)user)) return;
+  a->value = args.value, a->value_len = args.size, a->strings |= 4;
+  if (a->value_len > DK_XATTR_BYTES) a->value_len = DK_XATTR_BYTES;
+}
+
 static __always_inline void call_args(struct call_args *a, struct pt_regs *r, u32 class, u32 nr) {
   __builtin_memset(a, 0, sizeof(*a));
   a->fd = -1;
@@ -132,6 +143,12 @@ static __always_inline void call_args(struct call_args *a, struct pt_regs *r, u3
     case C_SETXATTR:
     case C_REMXATTR:
       a->path0 = DK_ARG0(r), a->path1 = DK_ARG1(r), a->strings = 3, a->name1 = 1;
+      break;
+    case C_SETXATTRAT:
+    case C_REMXATTRAT:
+      a->dir0 = (s32)DK_ARG0(r), a->path0 = DK_ARG1(r), a->arg[0] = DK_ARG2(r), a->path1 = DK_ARG3(r);
+      a->strings = 3, a->name1 = 1;
+      if (class == C_SETXATTRAT) xattr_args(a, DK_ARG4(r));
       break;
     case C_FSETXATTR:
     case C_FREMXATTR:
@@ -232,8 +249,6 @@ static __always_inline bool call_exit(struct task_state *st, struct task_struct 
     struct file *file = file_of(task, a->fd);
     if (!file) return false;
     struct inode *inode = BPF_CORE_READ(file, f_inode);
-    u32 mode = BPF_CORE_READ(inode, i_mode);
-    if (!mode_is(mode, S_IFREG) && !mode_is(mode, S_IFDIR)) return false;
     if (!dev_watched(dev_of(inode)) || verdict_of_file(file, inode) < 0) return false;
     struct dk_inode after;
     state_after(&after, st, inode);

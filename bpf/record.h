@@ -17,6 +17,8 @@ enum dk_kind {
   DK_NODE = 1, DK_WRITE = 2, DK_CHUNK = 3, DK_OPEN = 4, DK_CALL = 5, DK_FORK = 6,
   DK_EXEC = 7, DK_EXIT = 8, DK_OUTPUT = 9, DK_STOP = 10, DK_LOSS = 11, DK_MMAP = 12, DK_NOTE = 13,
   DK_SKIP = 14, /* header only: h.ret is a lock_seq that no other record carries */
+  DK_COPY = 15, /* a write whose bytes are those of another watched file */
+  DK_TOUCHED = 16, /* a call that failed, and changed inodes all the same */
 };
 
 /* dk_header.flags */
@@ -83,6 +85,21 @@ struct dk_write {                /* WRITE, OUTPUT; compact on purpose */
   unsigned int payload_off;      /* offset of this payload inside the call's bytes */
   unsigned int payload_len;      /* bytes of payload that follow */
   /* +128 payload; h.ret = bytes the call wrote */
+};
+
+struct dk_copy {                 /* COPY: copy_file_range, sendfile, splice, FICLONE, FICLONERANGE; no payload */
+  struct dk_write w;
+  unsigned int src_dev, src_gen; /* +128 */
+  unsigned long long src_ino;
+  unsigned long long src_offset; /* +144 of the first byte copied */
+  unsigned long long src_size;   /* of the source, after the call */
+};
+
+struct dk_touched {              /* TOUCHED: h.ret is the negative errno */
+  struct dk_header h;
+  unsigned long long lock_seq;   /* +64 */
+  unsigned int count, pad;       /* +72 number of dk_inode that follow */
+  /* +80 */
 };
 
 struct dk_open {                 /* OPEN */

@@ -42,7 +42,7 @@ int BPF_PROG(on_sys_enter, struct pt_regs *regs, long nr) {
   st->refresh = 0;
   st->watched = 0;
   st->lock_seq = 0;
-  st->pending = 1;
+  st->pending = class >= C_SETXATTR && class <= C_FREMXATTR ? 2 : 1;
   return 0;
 }
 
@@ -58,6 +58,7 @@ static __always_inline void send_note(struct task_state *st, u32 note) {
 
 static __always_inline void note_exit(struct task_state *st, struct task_struct *task, struct pt_regs *regs, u32 class,
                                       s64 ret) {
+  if (class == C_AIO && ret > 0) aio_exit(st, DK_ARG2(regs), ret);
   if (!st->in_tree) return;
   if (class != C_MMAP) {
     send_note(st, class == C_IO_URING ? DK_NOTE_IO_URING : DK_NOTE_AIO);
@@ -79,7 +80,7 @@ static __always_inline void note_exit(struct task_state *st, struct task_struct 
   bpf_ringbuf_submit(o, BPF_RB_NO_WAKEUP);
 }
 
-/* A number of the order that no record carries: the call failed after it had changed something, or changed nothing watched. */
+/* A number of the order that no record carries: the call changed nothing watched. */
 static __always_inline void send_skip(struct task_state *st) {
   struct dk_header *h = bpf_ringbuf_reserve(&ring, sizeof(*h), 0);
   if (!h) return lost(DK_LOST_RING);
@@ -88,9 +89,49 @@ static __always_inline void send_skip(struct task_state *st) {
   bpf_ringbuf_submit(h, BPF_RB_NO_WAKEUP);
 }
 
+/* A call failed and changed inodes all the same (an mtime, mostly): their state as noted. Returns true when a record was sent. */
+static __always_inline bool touched_exit(struct task_state *st, s64 ret) {
+  if (!st->watched || !st->touched) return false;
+  struct scratch *s = scratch_get();
+  if (!s) return false;
+  struct dk_touched *o = (void *)s->buf;
+  u32 n = st->touched;
+  if (n > DK_TOUCH_MAX) n = DK_TOUCH_MAX;
+  u32 size = sizeof(*o) + n * sizeof(struct dk_inode);
+  header(&o->h, DK_TOUCHED, size, st->enter_ns);
+  if (!st->in_tree) o->h.flags |= DK_F_OUTSIDE;
+  o->h.ret = ret;
+  o->lock_seq = st->lock_seq;
+  o->count = n;
+  o->pad = 0;
+  __builtin_memcpy(s->buf + sizeof(*o), st->touch, sizeof(st->touch));
+  int failed = send(s, size);
+  scratch_put(s);
+  return !failed;
+}
+
+/* The same for a data call that failed, or wrote to a named pipe. Its one inode is known. */
+static __always_inline bool times_exit(struct task_state *st, s64 ret) {
+  if (st->output) return false;
+  struct dk_touched *o = bpf_ringbuf_reserve(&ring, sizeof(*o) + sizeof(struct dk_inode), 0);
+  if (!o) {
+    lost(DK_LOST_RING);
+    return false;
+  }
+  header(&o->h, DK_TOUCHED, sizeof(*o) + sizeof(struct dk_inode), st->enter_ns);
+  if (!st->in_tree) o->h.flags |= DK_F_OUTSIDE;
+  o->h.ret = ret;
+  o->lock_seq = st->lock_seq;
+  o->count = 1;
+  o->pad = 0;
+  inode_state((void *)(o + 1), (void *)st->inode);
+  bpf_ringbuf_submit(o, BPF_RB_NO_WAKEUP);
+  return true;
+}
+
 static __always_inline bool name_call_exit(struct task_state *st, struct task_struct *task, struct pt_regs *regs,
                                            u32 class, u32 nr, s64 ret) {
-  if (class <= C_OPENAT2) return open_exit(st, task, regs, class, nr, ret);
+  if (class <= C_OPENHANDLE) return open_exit(st, task, regs, class, nr, ret);
   if (class == C_PATH2 || class == C_ATPATH2) __sync_fetch_and_add(&dk_shared.epoch, 1);
   return call_matters(st) && call_exit(st, task, regs, class, nr, ret);
 }
@@ -107,10 +148,13 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret) {
   bool sent = false;
   if (class < C_OPEN) {
     if (!st->file) return 0;
-    if (class == C_CLONE && ret == 0) ret = size_of(st);
-    if (ret > 0) {
+    if (st->fifo) {
+      sent = times_exit(st, ret);
+    } else if (ret > 0 || (class == C_CLONE && ret == 0)) {
       data_exit(st, regs, class, nr, ret);
       sent = true;
+    } else if (ret < 0) {
+      sent = times_exit(st, ret);
     }
     st->file = 0;
   } else {
@@ -119,6 +163,8 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret) {
     else if (ret >= 0) {
       refresh(st);
       sent = name_call_exit(st, task, regs, class, nr, ret);
+    } else {
+      sent = touched_exit(st, ret);
     }
   }
   if (!sent && st->lock_seq) send_skip(st);
@@ -149,6 +195,11 @@ static __always_inline struct dk_inode *touch(struct task_state *st, struct inod
   return &st->touch[at];
 }
 
+/* The place in the order of changes, taken once a call. */
+static __always_inline void take_number(struct task_state *st) {
+  if (!st->lock_seq && st->watched) st->lock_seq = __sync_fetch_and_add(&dk_shared.lock_counter, 1) + 1;
+}
+
 /* Inside the inode lock: which inodes a running call changes, and their state after the change. */
 SEC("tp_btf/ext4_mark_inode_dirty")
 int BPF_PROG(on_ext4_mark_inode_dirty, struct inode *inode) {
@@ -156,17 +207,20 @@ int BPF_PROG(on_ext4_mark_inode_dirty, struct inode *inode) {
   if (!st || !st->pending) return 0;
   struct dk_inode *state = touch(st, inode);
   if (!state) return 0;
-  /* the place in the order of changes; a symlink may be marked for its atime alone, before the lock is taken */
-  if (!st->lock_seq && st->watched && !mode_is(state->mode, S_IFLNK))
-    st->lock_seq = __sync_fetch_and_add(&dk_shared.lock_counter, 1) + 1;
+  /* a symlink may be marked for its atime alone, before the lock is taken */
+  if (!mode_is(state->mode, S_IFLNK)) take_number(st);
   return 0;
 }
 
-/* From 6.13 on every filesystem tells of a new ctime, in the midst of the change: the state is taken at the end of the call. */
+/* From 6.13 on every filesystem tells of a new ctime, in the midst of the change: the state is taken at the end of the call. ext4's
+ * own hook tells of all but extended attributes. */
 static __always_inline int ctime_set(struct inode *inode) {
   struct task_state *st = bpf_task_storage_get(&tasks, bpf_get_current_task_btf(), 0, 0);
   if (!st || !st->pending) return 0;
-  if (GET(GET(inode, inode, i_sb), super_block, s_magic) == EXT4_SUPER_MAGIC) return 0;
+  if (GET(GET(inode, inode, i_sb), super_block, s_magic) == EXT4_SUPER_MAGIC) {
+    if (st->pending == 2 && touch(st, inode)) take_number(st);
+    return 0;
+  }
   st->refresh = 1;
   touch(st, inode);
   return 0;
@@ -244,7 +298,7 @@ int BPF_PROG(on_exec, struct task_struct *p, int old_pid, struct linux_binprm *b
   o->cwd_ino = cwd->ino;
   struct file *exe = BPF_CORE_READ(bprm, file);
   s->to_root = 1;
-  walk(s, BPF_CORE_READ(exe, f_path.dentry), BPF_CORE_READ(exe, f_path.mnt), sizeof(*o));
+  walk(s, BPF_CORE_READ(exe, f_path.dentry), BPF_CORE_READ(exe, f_path.mnt), sizeof(*o), false);
   u32 at = s->len;
   o->exe_len = at - sizeof(*o);
   u64 start = BPF_CORE_READ(p, mm, arg_start), n = BPF_CORE_READ(p, mm, arg_end) - start;

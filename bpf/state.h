@@ -41,7 +41,8 @@ struct task_state {
   u64 lock_seq, lock_pos;
   u32 in_tree;   /* task belongs to the command */
   u32 output;    /* the data call goes to the command's stdout or stderr */
-  u32 pending;   /* a call that changes names or attributes is running */
+  u32 pending;   /* a call that changes names or attributes is running: 1, of extended attributes: 2 */
+  u32 fifo;      /* the data call is on a named pipe: only its times change */
   u32 touched;
   u32 slot;      /* where the inode being noted goes */
   u32 refresh;   /* touched inodes whose state is taken at the end of the call */
@@ -84,6 +85,8 @@ struct scratch {
   u32 anchor_dev, cut;
   u32 steps;
   u32 to_root;     /* the walk stops at no directory already announced */
+  u32 bound;       /* the walk left a mount whose root is not its filesystem's: a bind mount */
+  u32 within;      /* the walk stays in the filesystem: where the inode lies, whatever name led to it */
   u64 iov, ptr, left, off, total; /* where a copy of payload stands */
   u8 buf[SCRATCH_BYTES];
 };

@@ -17,6 +17,14 @@ static __always_inline void verdict_set(struct inode_key *k, s32 root, u32 epoch
   if (bpf_map_update_elem(&inodes, k, &v, BPF_ANY)) lost(DK_LOST_INODE);
 }
 
+/* A file with several names, opened by one outside: the recorder has put those with a name in a watched folder into the map, with
+ * generation 0 (it does not know better). */
+static __always_inline s32 linked_root(struct inode_key k) {
+  k.gen = 0;
+  struct verdict *v = bpf_map_lookup_elem(&inodes, &k);
+  return v ? v->root : VERDICT_OUTSIDE;
+}
+
 #define WALK_STEPS_MAX 1024 /* names and mount points of one path */
 
 /* One step of a walk, state in scratch. Returns true when the walk ended. */
@@ -28,15 +36,16 @@ static __always_inline bool walk_step(struct scratch *s) {
     struct inode_key k;
     inode_key(&k, inode);
     s32 root;
-    if (verdict_of(&k, &root)) {
+    if (verdict_of(&k, &root) && !(s->within && root == VERDICT_OUTSIDE)) {
       s->root = root;
       s->anchor_dev = k.dev;
       s->anchor_ino = k.ino;
       return true;
     }
   }
-  if (d == BPF_CORE_READ(m, mnt.mnt_root)) {
+  if (!s->within && d == BPF_CORE_READ(m, mnt.mnt_root)) {
     struct mount *up = BPF_CORE_READ(m, mnt_parent);
+    if (BPF_CORE_READ(d, d_parent) != d) s->bound = 1;
     if (up == m || !up) return true;
     s->dentry = (u64)BPF_CORE_READ(m, mnt_mountpoint);
     s->mnt = (u64)up;
@@ -44,17 +53,17 @@ static __always_inline bool walk_step(struct scratch *s) {
   }
   struct dentry *parent = BPF_CORE_READ(d, d_parent);
   if (parent == d || !parent) return true;
+  s->dentry = (u64)parent;
   u32 len = s->len;
   if (len > DK_NAMES_BYTES - 256) {
-    s->cut = 1;
-    return true;
+    s->cut = 1; /* on without names: only where it leads is asked */
+    return false;
   }
   const unsigned char *name = BPF_CORE_READ(d, d_name.name);
   /* kernels below 6.2 may write dst[-1] on a fault at the first byte: there is always a fixed part before the names */
   long n = bpf_probe_read_kernel_str(s->buf + len, 256, name);
   if (n > 0) s->len = len + (n & 511);
   s->depth++;
-  s->dentry = (u64)parent;
   return false;
 }
 
@@ -66,7 +75,9 @@ __noinline int walk_part(struct scratch *s) {
 }
 
 /* Walks from a dentry upwards; names go into the buffer from `at` on, which must be more than 0. */
-static __always_inline void walk(struct scratch *s, struct dentry *dentry, struct vfsmount *mnt, u32 at) {
+static __always_inline void walk(struct scratch *s, struct dentry *dentry, struct vfsmount *mnt, u32 at, bool within) {
+  s->within = within;
+  s->bound = 0;
   s->dentry = (u64)dentry;
   s->mnt = (u64)((char *)mnt - bpf_core_field_offset(struct mount, mnt));
   s->len = at;
@@ -92,9 +103,20 @@ __noinline int announce(u64 dentry_ptr, u64 mnt_ptr, int force_root) {
   if (!s) return VERDICT_OUTSIDE;
   s->to_root = 0;
   u32 epoch = dk_shared.epoch;
-  walk(s, dentry, mnt, sizeof(struct dk_node));
-  if (s->cut) lost(DK_LOST_WALK);
+  struct inode_key k;
+  inode_key(&k, inode);
+  walk(s, dentry, mnt, sizeof(struct dk_node), false);
+  if (s->root == VERDICT_OUTSIDE && s->bound) walk(s, dentry, mnt, sizeof(struct dk_node), true);
   int root = force_root == VERDICT_OUTSIDE ? s->root : force_root;
+  if (root == VERDICT_OUTSIDE && GET(inode, inode, i_nlink) > 1) root = linked_root(k);
+  if (s->cut) {
+    if (root == VERDICT_OUTSIDE) {
+      verdict_set(&k, root, epoch);
+      scratch_put(s);
+      return root;
+    }
+    lost(DK_LOST_WALK);
+  }
   struct dk_node *n = (void *)s->buf;
   u32 size = s->len & (2 * DK_NAMES_BYTES - 1);
   header(&n->h, DK_NODE, size, 0);
@@ -107,8 +129,6 @@ __noinline int announce(u64 dentry_ptr, u64 mnt_ptr, int force_root) {
   n->names_len = size - sizeof(*n);
   n->depth = s->depth;
   send(s, size);
-  struct inode_key k;
-  inode_key(&k, inode);
   if (!s->cut) verdict_set(&k, root, epoch);
   scratch_put(s);
   return root;

@@ -21,10 +21,18 @@ export const OP_NAMES: ReadonlyMap<number, OpName> = new Map(
 const SHOWN_FLAGS = EventFlag.OUTSIDE | INEXACT_FLAGS;
 const WRITE_HEAD = '{"seq":0,"t_ns":0,"wall":""';
 
-const HAS_OFFSET: ReadonlySet<number> = new Set([Op.WRITE, Op.FALLOCATE, Op.MMAP]);
+const HAS_OFFSET: ReadonlySet<number> = new Set([
+  Op.WRITE,
+  Op.FALLOCATE,
+  Op.COLLAPSE,
+  Op.INSERT,
+  Op.MMAP,
+]);
 const HAS_LENGTH: ReadonlySet<number> = new Set([
   Op.WRITE,
   Op.FALLOCATE,
+  Op.COLLAPSE,
+  Op.INSERT,
   Op.MMAP,
   Op.TRUNCATE,
   Op.RESYNC,
@@ -149,6 +157,7 @@ function putDetails(object: Record<string, unknown>, entry: TimelineEntry, trace
     object["uid"] = event.attr.uid;
     object["gid"] = event.attr.gid;
   }
+  if (event.source !== undefined) object["copied_from"] = event.source.offset;
   if (event.xattrName !== undefined) object["xattr"] = textOf(event.xattrName);
   if (op === Op.EXEC) {
     object["exe"] = textOf(event.path ?? "");

@@ -204,6 +204,7 @@ function ownDetails(burst: Burst): string {
   const { op, event, length, offset } = burst.last;
   switch (op) {
     case Op.WRITE:
+      if (event?.source !== undefined) return `${formatBytes(length)} copied`;
       if (burst.count === 1) return formatBytes(length);
       return `${formatBytes(burst.bytes)} in ${formatCount(burst.count)} writes`;
     case Op.OUTPUT:
@@ -214,6 +215,10 @@ function ownDetails(burst: Burst): string {
       return `to ${formatBytes(length)}`;
     case Op.FALLOCATE:
       return `${formatBytes(length)} of zeros at ${offset}`;
+    case Op.COLLAPSE:
+      return `${formatBytes(length)} cut out at ${offset}`;
+    case Op.INSERT:
+      return `${formatBytes(length)} of zeros put in at ${offset}`;
     case Op.CHMOD:
       return event?.attr === undefined ? "" : `0${(event.attr.mode & 0o7777).toString(8)}`;
     case Op.CHOWN:

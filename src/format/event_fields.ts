@@ -12,6 +12,7 @@ import {
   LOSS_BYTES,
   padded,
   ROOT_BYTES,
+  SOURCE_BYTES,
   Tag,
   TAG_HEADER_BYTES,
   U32,
@@ -55,6 +56,12 @@ export function putFields(buffer: GrowingBuffer, event: TraceEvent): void {
   putName(buffer, Tag.PATH, event.path);
   if (event.argv !== undefined) {
     putName(buffer, Tag.ARGV, event.argv.map((word) => `${word}\0`).join(""));
+  }
+  if (event.source !== undefined) {
+    putTag(buffer, Tag.SOURCE, SOURCE_BYTES);
+    buffer.putU32(event.source.node);
+    buffer.putU32(0);
+    buffer.putU64(event.source.offset);
   }
   assert(buffer.position % 8 === 0, "tagged fields must end at a multiple of 8");
 }
@@ -171,6 +178,10 @@ function readField(tag: number, bytes: Buffer, event: TraceEvent): void {
       break;
     case Tag.ARGV:
       event.argv = readArgv(bytes);
+      break;
+    case Tag.SOURCE:
+      needLength(bytes, SOURCE_BYTES);
+      event.source = { node: bytes.readUInt32LE(0), offset: readU64(bytes, 8) };
       break;
   }
 }

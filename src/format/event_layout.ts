@@ -55,6 +55,7 @@ export const Tag = {
   ROOT: 10,
   PATH: 11,
   ARGV: 12,
+  SOURCE: 13,
 } as const;
 
 /** Bytes of the tagged fields of fixed length. */
@@ -62,6 +63,7 @@ export const ATTR_BYTES = 48;
 export const DIRTIME_BYTES = 16;
 export const LOSS_BYTES = 16;
 export const ROOT_BYTES = 4;
+export const SOURCE_BYTES = 16;
 
 /** What each op uses, as bits by op number: a table, because the cursor asks it for every event. */
 const KNOWN = 1;
@@ -74,7 +76,9 @@ for (const op of [Op.CREATE, Op.MKDIR, Op.SYMLINK, Op.MKNOD, Op.LINK, Op.BASELIN
   USES[op] = KNOWN | NAMES;
 }
 for (const op of [Op.RENAME, Op.UNLINK, Op.RMDIR]) USES[op] = KNOWN | NAMES;
-for (const op of [Op.WRITE, Op.OUTPUT, Op.FALLOCATE]) USES[op] = KNOWN | OFFSET | LENGTH;
+for (const op of [Op.WRITE, Op.OUTPUT, Op.FALLOCATE, Op.COLLAPSE, Op.INSERT]) {
+  USES[op] = KNOWN | OFFSET | LENGTH;
+}
 for (const op of [Op.TRUNCATE, Op.RESYNC, Op.EXIT]) USES[op] = KNOWN | LENGTH;
 
 /** Whether the number is an op of this version. */

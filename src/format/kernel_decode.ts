@@ -8,6 +8,7 @@
 import { DiffKeeperError } from "../base/error.ts";
 import {
   CallAt,
+  CopyAt,
   DK_ARGV_BYTES,
   DK_NAMES_BYTES,
   DK_PATH_BYTES,
@@ -22,6 +23,7 @@ import {
   NodeAt,
   NoteAt,
   OpenAt,
+  TouchedAt,
 } from "./kernel_record.ts";
 
 /** A record's bytes: the whole ring (or any buffer), and where this record starts. */
@@ -220,6 +222,42 @@ export function decodeCall(r: RecordBytes): CallRecord {
     lockSeq: u64At(view, at + CallAt.lock_seq),
     away: [0, 1, 2].map((i) => u64At(view, at + CallAt.str_addr + 8 * i)),
   };
+}
+
+/** Where the bytes of a COPY come from. */
+export interface CopySource {
+  dev: number;
+  gen: number;
+  ino: number;
+  offset: number;
+  size: number;
+}
+
+/** The part of a COPY that a WRITE does not have. @throws {DiffKeeperError} data_corrupt, when it is too short. */
+export function decodeCopySource(r: RecordBytes): CopySource {
+  sizeOf(r, CopyAt.SIZE);
+  const { view, at } = r;
+  return {
+    dev: view.getUint32(at + CopyAt.src_dev, true),
+    gen: view.getUint32(at + CopyAt.src_gen, true),
+    ino: u64At(view, at + CopyAt.src_ino),
+    offset: u64At(view, at + CopyAt.src_offset),
+    size: u64At(view, at + CopyAt.src_size),
+  };
+}
+
+/** @throws {DiffKeeperError} data_corrupt, when the count does not fit. */
+export function decodeTouched(r: RecordBytes): { touched: KernelInode[]; lockSeq: number } {
+  const size = sizeOf(r, TouchedAt.SIZE);
+  const count = r.view.getUint32(r.at + TouchedAt.count, true);
+  if (count > DK_TOUCH_MAX || TouchedAt.SIZE + count * InodeAt.SIZE > size) {
+    corrupt("TOUCHED inodes do not fit");
+  }
+  const touched: KernelInode[] = [];
+  for (let i = 0; i < count; i++) {
+    touched.push(decodeInode(r.view, r.at + TouchedAt.SIZE + i * InodeAt.SIZE));
+  }
+  return { touched, lockSeq: u64At(r.view, r.at + TouchedAt.lock_seq) };
 }
 
 /** @throws {DiffKeeperError} data_corrupt, when the record is too short. */

@@ -32,6 +32,8 @@ export const Kind = {
   MMAP: 12,
   NOTE: 13,
   SKIP: 14,
+  COPY: 15,
+  TOUCHED: 16,
 } as const;
 
 /** dk_header.flags (DK_F_*). */
@@ -126,6 +128,19 @@ export const WriteAt = {
   payload_off: 120,
   payload_len: 124,
 } as const;
+
+/** struct dk_copy: a dk_write, and where its bytes come from. */
+export const CopyAt = {
+  SIZE: 160,
+  src_dev: 128,
+  src_gen: 132,
+  src_ino: 136,
+  src_offset: 144,
+  src_size: 152,
+} as const;
+
+/** struct dk_touched. */
+export const TouchedAt = { SIZE: 80, lock_seq: 64, count: 72, pad: 76 } as const;
 
 /** struct dk_open. */
 export const OpenAt = {

@@ -137,11 +137,6 @@ export function syscallNumber(name: string, arch: Arch): number {
   return nr === 0 ? -1 : nr;
 }
 
-/** ioctl: FICLONE and FICLONERANGE arrive as WRITE records with this number. */
-export function ioctlNumber(arch: Arch): number {
-  return arch === "x64" ? 16 : 29;
-}
-
 /** A device number as user space passes it to mknod (new_encode_dev) in the kernel's own form. */
 export function kernelDevice(user: number): number {
   const major = (user >>> 8) & 0xfff;

@@ -94,7 +94,7 @@ function addNames(random: SeededRandom, event: TraceEvent): void {
   event.name = random.name();
 }
 
-const WITH_BOTH: readonly OpCode[] = [Op.WRITE, Op.OUTPUT, Op.FALLOCATE];
+const WITH_BOTH: readonly OpCode[] = [Op.WRITE, Op.OUTPUT, Op.FALLOCATE, Op.COLLAPSE, Op.INSERT];
 const WITH_LENGTH: readonly OpCode[] = [Op.TRUNCATE, Op.RESYNC, Op.EXIT];
 
 function addRange(random: SeededRandom, event: TraceEvent): void {
@@ -130,6 +130,7 @@ function addFields(random: SeededRandom, event: TraceEvent): void {
   some(() => event.xattrName = random.name());
   some(() => event.xattrValue = random.bytes(random.below(50)));
   some(() => event.text = random.pick(["", "ring full", "h\u00e9llo \u2713 \u{1f600}"]));
+  some(() => event.source = { node: random.u32(), offset: random.u53() });
   some(() => event.loss = { events: random.u53(), bytes: random.u53() });
   some(() => event.root = random.u32());
   some(() => event.path = random.name());

@@ -30,6 +30,8 @@ export const Op = {
   NOTE: 21,
   BASELINE: 22,
   FALLOCATE: 23,
+  COLLAPSE: 24,
+  INSERT: 25,
 } as const;
 export type OpName = keyof typeof Op;
 export type OpCode = (typeof Op)[OpName];
@@ -86,9 +88,9 @@ export interface TraceEvent {
   comm: string;
   node: number;
   mtime?: Mtime;
-  /** WRITE, FALLOCATE: file offset. OUTPUT: 1 stdout, 2 stderr. */
+  /** WRITE, FALLOCATE, COLLAPSE, INSERT: file offset. OUTPUT: 1 stdout, 2 stderr. */
   offset?: number;
-  /** WRITE, OUTPUT, FALLOCATE: bytes. TRUNCATE, RESYNC: the new size. EXIT: wait status ((code << 8) | signal). */
+  /** WRITE, OUTPUT, FALLOCATE, COLLAPSE, INSERT: bytes. TRUNCATE, RESYNC: the new size. EXIT: wait status ((code << 8) | signal). */
   length?: number;
   parent?: number;
   toParent?: number;
@@ -108,4 +110,6 @@ export interface TraceEvent {
   /** Content that stands in the batch itself (WRITE, OUTPUT). */
   inline?: Uint8Array;
   extents?: Extent[];
+  /** WRITE whose bytes are those that `node` had at `offset` before this event: a copy inside the kernel. */
+  source?: { node: number; offset: number };
 }

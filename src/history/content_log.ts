@@ -23,6 +23,15 @@ function grown<T extends Float64Array | Uint32Array | Uint8Array>(
   return next;
 }
 
+/** A run of bytes of a file: DATA (at `rowOffset` of `row`) or UNKNOWN. */
+export interface ContentPiece {
+  kind: number;
+  row: number;
+  rowOffset: number;
+  at: number;
+  length: number;
+}
+
 /** The operations of all files. Index 0 means none, so that a chain ends with 0. */
 export class ContentLog {
   #count = 1;
@@ -105,6 +114,76 @@ export class ContentLog {
   /** Bytes [at, at+length) become zero. With `keepSize` the file does not grow. */
   zero(node: number, at: number, length: number, keepSize = false): void {
     this.#range(node, ContentKind.ZERO, at, length, keepSize);
+  }
+
+  /** Bytes [at, at+length) become those of another node (or of this one) from `offset` on, as they are now. */
+  copy(node: number, at: number, from: { node: number; offset: number; length: number }): void {
+    const { offset, length } = from;
+    const pieces = this.pieces(from.node, offset, offset + length);
+    this.zero(node, at, length);
+    for (const piece of pieces) this.#put(node, at - offset, piece);
+  }
+
+  /** Bytes [at, at+length) go; what is behind them moves there. */
+  collapse(node: number, at: number, length: number): void {
+    const size = this.size(node);
+    const before = this.pieces(node, 0, at);
+    const behind = this.pieces(node, at + length, size);
+    this.reset(node);
+    for (const piece of before) this.#put(node, 0, piece);
+    for (const piece of behind) this.#put(node, -length, piece);
+    this.#size[node] = size - Math.max(0, Math.min(length, size - at));
+  }
+
+  /** Zeros come in at `at`; what was there moves behind them. */
+  insert(node: number, at: number, length: number): void {
+    const size = this.size(node);
+    const before = this.pieces(node, 0, at);
+    const behind = this.pieces(node, at, size);
+    this.reset(node);
+    for (const piece of before) this.#put(node, 0, piece);
+    for (const piece of behind) this.#put(node, length, piece);
+    this.#size[node] = Math.max(size, at) + length;
+  }
+
+  #put(node: number, shift: number, piece: ContentPiece): void {
+    const { at, length } = piece;
+    if (piece.kind === ContentKind.UNKNOWN) this.unknown(node, at + shift, length);
+    else this.data(node, at + shift, piece);
+  }
+
+  /** What bytes [from, to) of a node consist of: pieces in ascending order without overlap; zeros are left out. */
+  pieces(node: number, from: number, to: number): ContentPiece[] {
+    const ops: number[] = [];
+    for (let op = this.first(node); op !== 0; op = this.next(op)) ops.push(op);
+    const found: ContentPiece[] = [];
+    const end = Math.min(to, this.size(node));
+    // not yet explained by a later operation, ascending
+    let open = from < end ? [{ from, to: end }] : [];
+    for (let i = ops.length - 1; i >= 0 && open.length > 0; i--) {
+      const op = ops[i] ?? 0;
+      const low = this.at(op);
+      const high = low + this.length(op);
+      if (high <= (open[0]?.from ?? 0) || low >= (open.at(-1)?.to ?? 0)) continue;
+      const rest: typeof open = [];
+      for (const range of open) {
+        const [a, b] = [Math.max(range.from, low), Math.min(range.to, high)];
+        if (a >= b) {
+          rest.push(range);
+          continue;
+        }
+        if (this.kind(op) !== ContentKind.ZERO) found.push(this.#piece(op, a, b));
+        if (range.from < a) rest.push({ from: range.from, to: a });
+        if (b < range.to) rest.push({ from: b, to: range.to });
+      }
+      open = rest;
+    }
+    return found.sort((a, b) => a.at - b.at);
+  }
+
+  #piece(op: number, from: number, to: number): ContentPiece {
+    const rowOffset = this.rowOffset(op) + from - this.at(op);
+    return { kind: this.kind(op), row: this.row(op), rowOffset, at: from, length: to - from };
   }
 
   /** Bytes [at, at+length) are not known; they are restored as zeros. */

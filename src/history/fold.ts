@@ -100,6 +100,12 @@ export class History {
       case Op.FALLOCATE:
         this.content.zero(node, offset, length, (event.flags & EventFlag.KEEP_SIZE) !== 0);
         return;
+      case Op.COLLAPSE:
+        this.content.collapse(node, offset, length);
+        return;
+      case Op.INSERT:
+        this.content.insert(node, offset, length);
+        return;
       case Op.GAP:
         this.#gap(event);
         return;
@@ -111,6 +117,13 @@ export class History {
   #write(event: TraceEvent, at: { rowId: number; rowOffset: number }): void {
     const { node, length = 0, offset = 0 } = event;
     if ((event.flags & EventFlag.SETTLED) !== 0) this.readBack.add(node);
+    if (event.source !== undefined) {
+      const from = event.source.node;
+      this.content.copy(node, offset, { node: from, offset: event.source.offset, length });
+      if (this.unread.has(from)) this.unread.add(node);
+      if (this.readBack.has(from)) this.readBack.add(node);
+      return;
+    }
     if ((event.flags & EventFlag.UNREAD) !== 0) {
       this.content.unknown(node, offset, length);
       this.unread.add(node);

@@ -112,13 +112,13 @@ export class Freezer {
     }
   }
 
-  /** Freezes or thaws, by how much waits in the ring. */
-  look(pendingBytes: number): void {
+  /** Freezes or thaws, by how much waits in the ring. `needs`: this stopped process must not run on yet. */
+  look(pendingBytes: number, needs: (pid: number) => boolean = () => false): void {
     if (!this.#frozen && this.#fd >= 0 && pendingBytes > this.#ringBytes * FREEZE_PART) {
       this.#freeze(true);
     }
     if (pendingBytes > this.#ringBytes * THAW_PART) return;
-    this.#resume();
+    this.#resume(needs);
     if (this.#frozen) this.#freeze(false);
   }
 
@@ -133,16 +133,16 @@ export class Freezer {
     this.#stopped.add(pid);
   }
 
-  #resume(): void {
-    if (this.#stopped.size === 0) return;
+  #resume(needs: (pid: number) => boolean = () => false): void {
     for (const pid of this.#stopped) {
+      if (needs(pid)) continue;
+      this.#stopped.delete(pid);
       try {
         process.kill(pid, "SIGCONT");
       } catch {
         // it was killed meanwhile: nothing waits any more
       }
     }
-    this.#stopped.clear();
   }
 
   #freeze(on: boolean): void {

@@ -251,13 +251,13 @@ export class Recording {
     const { ring } = this.#kernel;
     const resolver = this.#resolver;
     if (resolver === undefined) return 0;
-    this.#freezer.look(ring.pendingBytes);
+    this.#freezer.look(ring.pendingBytes, (pid) => resolver.needs(pid));
     const bytes = ring.drain((u8, u32, offset) => {
       if (this.#freezer.isStop(u32, offset)) this.#freezer.stopped(u32, offset);
       else resolver.accept(u8, u32, offset);
     }, DRAIN_TURN_BYTES_MAX);
     this.#losses.report(resolver);
-    this.#freezer.look(ring.pendingBytes);
+    this.#freezer.look(ring.pendingBytes, (pid) => resolver.needs(pid));
     this.#journal.flushDue();
     this.#keep();
     return bytes;

@@ -15,7 +15,7 @@ import {
   FALLOC_ZERO_RANGE,
 } from "../format/kernel_syscall.ts";
 import { type Attr, EventFlag, Op, type TraceEvent } from "../format/trace_event.ts";
-import { resync, resyncLive } from "./content.ts";
+import { resyncLive } from "./content.ts";
 import { type Context, mtimeOf } from "./context.ts";
 import { unresolved } from "./names.ts";
 import { type Node, S_IFMT } from "./node.ts";
@@ -144,6 +144,19 @@ function settle(ctx: Context, node: Node): void {
     }
     ctx.emit(Op.XATTR, node.id, { xattrName, xattrValue, flags });
   }
+  for (const xattrName of [...node.xattrs?.keys() ?? []]) {
+    if (!xattrs.has(xattrName)) ctx.emit(Op.XATTR, node.id, { xattrName, flags });
+  }
+}
+
+/** A change of content that is no write: copies of the file by another task that it overlapped are read again. */
+function changed(ctx: Context, node: Node): void {
+  const { t, enter, tid } = ctx.head;
+  const span = { t, enter, tid, offset: 0, length: Number.MAX_SAFE_INTEGER };
+  ctx.recent.set(node.id, span);
+  const copy = ctx.recent.isCopied(node.id, span) ? ctx.recent.copiedTo(node.id) : 0;
+  const target = ctx.tree.node(copy);
+  if (target) resyncLive(ctx, target);
 }
 
 /** TRUNCATE; where another task's write overlapped it, the file itself says what came last. */
@@ -151,6 +164,7 @@ function cut(ctx: Context, node: Node, fields: Partial<TraceEvent>): void {
   const isClash = !ctx.ordered && ctx.recent.cut(node.id, ctx.head);
   const flags = (fields.flags ?? 0) | (isClash ? EventFlag.CONCURRENT : 0);
   ctx.emit(Op.TRUNCATE, node.id, { ...fields, flags });
+  changed(ctx, node);
   if (isClash) resyncLive(ctx, node);
 }
 
@@ -200,14 +214,17 @@ function fallocate(
   const [mode, offset, length] = unit.call.arg;
   const keeps = (mode & FALLOC_KEEP_SIZE) !== 0;
   if ((mode & (FALLOC_COLLAPSE_RANGE | FALLOC_INSERT_RANGE)) !== 0) {
-    const isCollapse = (mode & FALLOC_COLLAPSE_RANGE) !== 0;
-    if (mtime) ctx.emit(Op.UTIMES, node.id, { mtime, flags });
-    resync(ctx, node, Math.max(0, node.size + (isCollapse ? -length : length)));
+    const op = (mode & FALLOC_COLLAPSE_RANGE) !== 0 ? Op.COLLAPSE : Op.INSERT;
+    const isClash = !ctx.ordered && ctx.recent.cut(node.id, ctx.head);
+    ctx.emit(op, node.id, { offset, length, mtime, flags });
+    changed(ctx, node);
+    if (isClash) resyncLive(ctx, node);
     return;
   }
   if ((mode & (FALLOC_PUNCH_HOLE | FALLOC_ZERO_RANGE)) !== 0) {
     const keep = keeps ? EventFlag.KEEP_SIZE : 0;
     ctx.emit(Op.FALLOCATE, node.id, { offset, length, mtime, flags: flags | keep });
+    changed(ctx, node);
     return;
   }
   // Plain allocation: bytes that are there stay, only the size can grow.
@@ -216,6 +233,25 @@ function fallocate(
   } else if (mtime) {
     ctx.emit(Op.UTIMES, node.id, { mtime, flags });
   }
+}
+
+/**
+ * A call that failed and changed inodes all the same: a write that met a bad address, a fallocate that was refused after it had
+ * renewed the mtime. A file of another size than known is read again at the end.
+ */
+export function touchedOnly(ctx: Context, touched: KernelInode[]): Outcome {
+  for (const state of touched) {
+    const node = ctx.tree.lookup(state.dev, state.ino, state.gen);
+    if (!node) continue;
+    const attr = after(node, state);
+    const mtime = mtimeOf(state);
+    const known = node.mtime();
+    const isSame = attr.mode === node.mode && attr.uid === node.uid && attr.gid === node.gid &&
+      (mtime === undefined || (mtime.sec === known?.sec && mtime.nsec === known.nsec));
+    if (!isSame) ctx.emit(Op.UTIMES, node.id, { attr, mtime });
+    if (node.isFile && ctx.ordered && state.size !== node.size) ctx.recent.suspects.add(node.id);
+  }
+  return "done";
 }
 
 /** An open with O_TRUNC of a file that was there. */

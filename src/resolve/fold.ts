@@ -146,8 +146,12 @@ function xattr(tree: Tree, event: TraceEvent): void {
 function sizes(tree: Tree, event: TraceEvent): void {
   const node = tree.need(event.node);
   const length = event.length ?? 0;
-  const end = (event.offset ?? 0) + length;
-  if (event.op === Op.TRUNCATE || event.op === Op.RESYNC) node.size = length;
+  const offset = event.offset ?? 0;
+  const end = offset + length;
+  if (event.source) tree.need(event.source.node);
+  if (event.op === Op.COLLAPSE) node.size -= Math.max(0, Math.min(length, node.size - offset));
+  else if (event.op === Op.INSERT) node.size = Math.max(node.size, offset) + length;
+  else if (event.op === Op.TRUNCATE || event.op === Op.RESYNC) node.size = length;
   else if ((event.flags & EventFlag.KEEP_SIZE) === 0 && end > node.size) node.size = end;
 }
 
@@ -182,6 +186,8 @@ export function applyEvent(tree: Tree, event: TraceEvent): void {
     case Op.WRITE:
     case Op.TRUNCATE:
     case Op.FALLOCATE:
+    case Op.COLLAPSE:
+    case Op.INSERT:
       sizes(tree, event);
       break;
     case Op.RESYNC:

@@ -16,6 +16,7 @@ import type { Worker } from "./worker.ts";
 function inodesOf(unit: Unit): number[] {
   if (unit.kind === "open") return [unit.open.inode.ino, unit.open.parent.ino];
   if (unit.kind === "call") return unit.call.touched.map((t) => t.ino);
+  if (unit.kind === "touched") return unit.touched.map((t) => t.ino);
   return unit.kind === "write" ? [unit.ino] : [];
 }
 
@@ -67,6 +68,13 @@ export class Queue {
   /** Record time goes on. */
   see(t: number): void {
     if (t > this.#now) this.#now = t;
+  }
+
+  /** Does a write of this process wait whose bytes must still be read back? It must not run on until then. */
+  needs(pid: number): boolean {
+    return this.#units.some((unit) =>
+      unit.kind === "write" && unit.head.pid === pid && unit.missing.length > 0
+    );
   }
 
   /** Takes a unit in ring order: it is worked on now, or it waits. */
@@ -123,9 +131,21 @@ export class Queue {
     const head = this.#units[0];
     if (!this.#isReady(unit) || (head && !this.#isReady(head))) return false; // only order is missing
     if (!this.#beganBefore(unit, this.#units.length)) return false;
+    if (!this.#isFirst(unit, this.#units.length)) return false;
     if (head && !isRelated(unit, head)) return false;
     if (this.#worker.work(unit, { force: false, concurrent: true }) === "wait") return false;
     this.#isStuck = false;
+    return true;
+  }
+
+  /** Has none of the first `count` waiting units a lower number and the same inodes? Their order is known then. */
+  #isFirst(unit: Unit, count: number): boolean {
+    const seq = lockSeqOf(unit);
+    for (let i = 0; seq !== 0 && i < count; i++) {
+      const other = this.#units[i] as Unit;
+      const before = lockSeqOf(other);
+      if (before !== 0 && before < seq && isRelated(other, unit)) return false;
+    }
     return true;
   }
 
@@ -180,7 +200,8 @@ export class Queue {
       const unit = this.#units[i] as Unit;
       if (unit.kind !== "open" && unit.kind !== "call") continue;
       if (!this.#isReady(unit)) continue;
-      if (!this.#beganBefore(unit, i) || !isRelated(unit, this.#units[0] as Unit)) continue;
+      if (!this.#beganBefore(unit, i) || !this.#isFirst(unit, i)) continue;
+      if (!isRelated(unit, this.#units[0] as Unit)) continue;
       if (this.#worker.work(unit, { force: false, concurrent: true }) === "wait") continue;
       this.#units.splice(i, 1);
       return true;

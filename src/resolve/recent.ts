@@ -23,8 +23,13 @@ export class Recent {
   #start = new Float64Array(4096);
   #end = new Float64Array(4096);
   #tid = new Uint32Array(4096);
+  /** The end of the last write by a task other than that of the last one. */
+  #otherT = new Float64Array(4096);
   #cutT = new Float64Array(4096);
   #cutTid = new Uint32Array(4096);
+  #copyT = new Float64Array(4096);
+  #copyTid = new Uint32Array(4096);
+  readonly #copyTo = new Map<number, number>();
   readonly #attributes = new Map<number, { t: number; tid: number }>();
 
   #grow(node: number): void {
@@ -38,7 +43,9 @@ export class Recent {
     this.#t = wider(this.#t);
     this.#start = wider(this.#start);
     this.#end = wider(this.#end);
+    this.#otherT = wider(this.#otherT);
     this.#cutT = wider(this.#cutT);
+    this.#copyT = wider(this.#copyT);
     const narrow = (old: Uint32Array<ArrayBuffer>) => {
       const fresh = new Uint32Array(length);
       fresh.set(old);
@@ -46,6 +53,7 @@ export class Recent {
     };
     this.#tid = narrow(this.#tid);
     this.#cutTid = narrow(this.#cutTid);
+    this.#copyTid = narrow(this.#copyTid);
   }
 
   /** Lock number of the node's last write, 0 if none. */
@@ -60,6 +68,7 @@ export class Recent {
 
   set(node: number, span: WriteSpan): void {
     if (node >= this.#seq.length) this.#grow(node);
+    if (this.#tid[node] !== span.tid) this.#otherT[node] = this.#t[node] as number;
     this.#t[node] = span.t;
     this.#tid[node] = span.tid;
     this.#start[node] = span.offset;
@@ -86,6 +95,28 @@ export class Recent {
   /** Did another task set the size while this write was running? */
   isCut(node: number, span: WriteSpan): boolean {
     return (this.#cutT[node] ?? 0) > span.enter && this.#cutTid[node] !== span.tid;
+  }
+
+  /** `source` was copied into `node`. Returns true when another task changed the source meanwhile. */
+  copied(source: number, node: number, by: WriteSpan): boolean {
+    const most = Math.max(source, node);
+    if (most >= this.#seq.length) this.#grow(most);
+    this.#copyT[source] = by.t;
+    this.#copyTid[source] = by.tid;
+    if (this.#copyTo.size >= SEEN_MAX) this.#copyTo.clear();
+    this.#copyTo.set(source, node);
+    const isLast = this.#tid[source] !== by.tid && (this.#t[source] as number) > by.enter;
+    return isLast || (this.#otherT[source] as number) > by.enter || this.isCut(source, by);
+  }
+
+  /** Was this node being copied by another task while this write was running? */
+  isCopied(node: number, span: WriteSpan): boolean {
+    return (this.#copyT[node] ?? 0) > span.enter && this.#copyTid[node] !== span.tid;
+  }
+
+  /** Where it was copied to last; 0 unknown. */
+  copiedTo(node: number): number {
+    return this.#copyTo.get(node) ?? 0;
   }
 
   /** The bytes in doubt when another task's last write overlapped this one; undefined: no doubt. */

@@ -11,6 +11,7 @@
 import {
   type CallRecord,
   decodeCall,
+  decodeCopySource,
   decodeExec,
   decodeExit,
   decodeFork,
@@ -18,6 +19,7 @@ import {
   decodeNode,
   decodeNote,
   decodeOpen,
+  decodeTouched,
   type RecordBytes,
 } from "../format/kernel_decode.ts";
 import { Header, KernelFlag, Kind } from "../format/kernel_record.ts";
@@ -90,6 +92,11 @@ export class Resolver {
     this.#queue.take({ kind: "gap", head, text, loss });
   }
 
+  /** Must this stopped process stay stopped: its bytes are still to be read back? */
+  needs(pid: number): boolean {
+    return this.#queue.needs(pid);
+  }
+
   /** Nothing came for a while: `nowNs` is the kernel's clock (CLOCK_BOOTTIME). Ends waits that have reached their bound. */
   idle(nowNs: bigint): void {
     if (this.#queue.isEmpty) return;
@@ -140,6 +147,12 @@ export class Resolver {
       case Kind.CHUNK:
         this.#chunk(u8, u32, at, head);
         return;
+      case Kind.COPY: {
+        const unit = this.#writes.begin(u8, u32, at, { head, mayDrop: false });
+        unit.source = decodeCopySource(record);
+        this.#queue.take(unit);
+        return;
+      }
       case Kind.NODE:
         announce(this.#ctx, decodeNode(record), (head.flags & KernelFlag.DELETED) !== 0);
         return;
@@ -168,6 +181,8 @@ export class Resolver {
         this.#ctx.stats.unresolved++;
         return undefined;
       }
+      case Kind.TOUCHED:
+        return { kind: "touched", head, ...decodeTouched(record) };
       case Kind.EXEC:
         return { kind: "exec", head, exec: decodeExec(record) };
       case Kind.EXIT: {

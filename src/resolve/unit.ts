@@ -2,7 +2,14 @@
  * A kernel record while the Resolver works on it: decoded, so that it can wait after its bytes in
  * the ring are gone. WRITE, CHUNK and OUTPUT become a unit only when the fast path leaves them.
  */
-import type { CallRecord, ExecRecord, MmapRecord, OpenRecord } from "../format/kernel_decode.ts";
+import type {
+  CallRecord,
+  CopySource,
+  ExecRecord,
+  KernelInode,
+  MmapRecord,
+  OpenRecord,
+} from "../format/kernel_decode.ts";
 import type { Syscall } from "../format/kernel_syscall.ts";
 import type { Extent } from "../format/trace_event.ts";
 import type { Head } from "./context.ts";
@@ -33,6 +40,10 @@ export interface WriteUnit {
   missing: { at: number; length: number }[];
   /** The inode is left out: payload is not kept. */
   dropped: boolean;
+  /** The bytes are those of another file at that moment. */
+  source?: CopySource;
+  /** Node of the source, once it is looked up. */
+  copyOf?: number;
 }
 
 /** Any other record that has to keep its place in the order. */
@@ -40,6 +51,7 @@ export type Unit =
   | WriteUnit
   | { kind: "open"; head: Head; open: OpenRecord }
   | { kind: "call"; head: Head; call: CallRecord; syscall: Syscall }
+  | { kind: "touched"; head: Head; touched: KernelInode[]; lockSeq: number }
   | { kind: "exec"; head: Head; exec: ExecRecord }
   | { kind: "exit"; head: Head; code: number }
   | { kind: "mmap"; head: Head; mmap: MmapRecord }
@@ -48,7 +60,7 @@ export type Unit =
 
 /** Place of a unit in the order of changes, taken inside the inode lock; 0: none. */
 export function lockSeqOf(unit: Unit): number {
-  if (unit.kind === "write") return unit.lockSeq;
+  if (unit.kind === "write" || unit.kind === "touched") return unit.lockSeq;
   if (unit.kind === "open") return unit.open.lockSeq;
   return unit.kind === "call" ? unit.call.lockSeq : 0;
 }

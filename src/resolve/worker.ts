@@ -7,7 +7,7 @@ import { KernelFlag, NoteKind } from "../format/kernel_record.ts";
 import { CallKind } from "../format/kernel_syscall.ts";
 import { EventFlag, Op } from "../format/trace_event.ts";
 import { adopt } from "./announced.ts";
-import { attribute, truncated } from "./attributes.ts";
+import { attribute, touchedOnly, truncated } from "./attributes.ts";
 import { SEEN_MAX } from "./bounds.ts";
 import type { Context } from "./context.ts";
 import { created, link, make, remove } from "./names.ts";
@@ -88,6 +88,8 @@ export class Worker {
           : created(ctx, unit, force);
       case "call":
         return this.#call(unit, force);
+      case "touched":
+        return touchedOnly(ctx, unit.touched);
       case "exec": {
         const { exec, head } = unit;
         this.#processes.exec(head, exec, this.#cwd(exec.cwdDev, exec.cwdIno));

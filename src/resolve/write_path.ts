@@ -5,8 +5,8 @@
  * by the sink as it arrives, so that a waiting unit holds little.
  */
 import { PAYLOAD_INLINE_BYTES_MAX } from "../base/limits.ts";
+import type { CopySource } from "../format/kernel_decode.ts";
 import { Header, KernelFlag, Kind, WriteAt } from "../format/kernel_record.ts";
-import { ioctlNumber } from "../format/kernel_syscall.ts";
 import { EventFlag, Op } from "../format/trace_event.ts";
 import { addExtent, readBack, resyncLive } from "./content.ts";
 import { isIgnored } from "./announced.ts";
@@ -14,7 +14,7 @@ import type { Context, Head } from "./context.ts";
 import { InodeMap } from "./inode_map.ts";
 import { LockOrder } from "./lock_order.ts";
 import { MTIME_UNKNOWN, type Node, S_IFMT } from "./node.ts";
-import type { Recent } from "./recent.ts";
+import type { Recent, WriteSpan } from "./recent.ts";
 import type { WriteView } from "./sink.ts";
 import type { Outcome, WriteUnit } from "./unit.ts";
 
@@ -64,7 +64,6 @@ export class WritePath {
   readonly #span = { t: 0, enter: 0, tid: 0, offset: 0, length: 0 };
   readonly #startLo: number;
   readonly #startHi: number;
-  readonly #ioctl: number;
   readonly #key = new Uint32Array(SLOTS * WORDS);
   readonly #node: (Node | undefined)[] = new Array(SLOTS).fill(undefined);
   /** Inodes that were waited for once, in vain. */
@@ -94,7 +93,6 @@ export class WritePath {
     this.order = new LockOrder(ctx.options.firstLockSeq ?? 1);
     this.#startLo = Number(ctx.options.startNs & 0xffffffffn);
     this.#startHi = Number(ctx.options.startNs >> 32n);
-    this.#ioctl = ioctlNumber(ctx.options.arch ?? "x64");
   }
 
   /** Nanoseconds since the start of the command; word `i` holds a CLOCK_BOOTTIME. */
@@ -175,7 +173,7 @@ export class WritePath {
     span.tid = view.tid;
     span.offset = view.offset;
     span.length = length;
-    if (this.#recent.isCut(node.id, span)) return false;
+    if (this.#recent.isCut(node.id, span) || this.#recent.isCopied(node.id, span)) return false;
     if (lockSeq === 0 && this.#recent.clash(node.id, span)) return false;
     this.#recent.set(node.id, span);
     if (lockSeq !== 0) {
@@ -210,8 +208,7 @@ export class WritePath {
     const isOutput = ((u32[base + 1] as number) & 0xffff) === Kind.OUTPUT;
     const offset = u64(u32, base + W.offset);
     const size = u64(u32, base + W.size);
-    const isClone = head.nr === this.#ioctl && head.ret === 0;
-    const length = isClone ? Math.max(0, size - offset) : head.ret;
+    const length = head.ret;
     const unit: WriteUnit = {
       kind: "write",
       head,
@@ -294,14 +291,36 @@ export class WritePath {
       else this.#recent.setSeq(node.id, unit.lockSeq);
     }
     const span = { t: head.t, enter: head.enter, tid: head.tid, offset, length };
-    const clash = unit.lockSeq === 0 ? this.#recent.clash(node.id, span) : undefined;
+    let clash = unit.lockSeq === 0 ? this.#recent.clash(node.id, span) : undefined;
     const isCut = this.#recent.isCut(node.id, span);
+    if (unit.source && this.#isTorn(unit, unit.source, { node, span })) {
+      clash = { start: offset, end: offset + length };
+    }
     this.#recent.set(node.id, span);
     this.#emit(unit, node.id, flags | (clash || isCut ? EventFlag.CONCURRENT : 0));
     if (isCut) resyncLive(ctx, node);
     else if (clash) this.#settle(unit, node, clash);
+    if (this.#recent.isCopied(node.id, span)) this.#resyncCopy(node.id);
     this.#syncMode(node, unit.mode);
     return "done";
+  }
+
+  /** A copy: known by its source, unless that is not in the tree. True: another task changed the source meanwhile. */
+  #isTorn(unit: WriteUnit, source: CopySource, to: { node: Node; span: WriteSpan }): boolean {
+    const from = this.#ctx.tree.lookup(source.dev, source.ino, source.gen);
+    if (from === undefined) {
+      delete unit.source;
+      return false;
+    }
+    unit.copyOf = from.id;
+    unit.missing = [];
+    return this.#recent.copied(from.id, to.node.id, to.span);
+  }
+
+  /** What was copied from a file while another task wrote to it is read again. */
+  #resyncCopy(node: number): void {
+    const copy = this.#ctx.tree.node(this.#recent.copiedTo(node));
+    if (copy) resyncLive(this.#ctx, copy);
   }
 
   /** Missing ranges are read back now; a call in one piece takes the sink's fast path. */
@@ -310,6 +329,19 @@ export class WritePath {
     ctx.stats.bytes += unit.length;
     let flags = extra;
     const extents = unit.extents;
+    const { source, copyOf } = unit;
+    if (source && copyOf !== undefined) {
+      ctx.emit(Op.WRITE, node, {
+        offset: unit.offset,
+        length: unit.length,
+        mtime: unit.mtimeNsec === MTIME_UNKNOWN
+          ? undefined
+          : { sec: unit.mtimeSec, nsec: unit.mtimeNsec },
+        source: { node: copyOf, offset: source.offset },
+        flags,
+      });
+      return;
+    }
     const whole = unit.bytes && unit.missing.length === 0;
     if (!whole && unit.bytes) this.#storePieces(unit);
     for (const { at, length } of unit.missing) {

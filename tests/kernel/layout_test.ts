@@ -24,6 +24,8 @@ const STRUCTS: Record<string, Record<string, number>> = {
   dk_exit: layout.ExitAt,
   dk_mmap: layout.MmapAt,
   dk_note_rec: layout.NoteAt,
+  dk_copy: { ...layout.CopyAt, w: 0 },
+  dk_touched: layout.TouchedAt,
 };
 
 const NOT_FIELDS = new Set(["SIZE", "COMM_BYTES"]);
