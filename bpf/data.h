@@ -359,7 +359,10 @@ static __always_inline void aio_write(struct task_state *st, u64 user) {
   st->output = 0;
   u64 offset = cb.offset;
   if ((cb.rw_flags & RWF_APPEND) || (GET(file, file, f_flags) & O_APPEND)) offset = size_of(st) - bytes;
+  u64 seq = st->lock_seq;
+  st->lock_seq = 0; /* it is the whole call's: sent as SKIP */
   write_fixed(&w, st, bytes, offset);
+  st->lock_seq = seq;
   w.h.nr = NR_IO_SUBMIT;
   w.h.fd = cb.fd;
   if (bytes) payload_send(&w, st, cb.buf, bytes, single);

@@ -19,7 +19,7 @@ import type { WritePath } from "./write_path.ts";
 const NOTE_TEXT = new Map<number, string>([
   [NoteKind.IO_URING, "uses io_uring: writes through it are not recorded"],
   [NoteKind.IA32, "is a 32-bit program: its system calls are not recorded"],
-  [NoteKind.AIO, "uses asynchronous I/O: its writes are read back at the end"],
+  [NoteKind.AIO, "uses asynchronous I/O: its writes are shown when they were submitted"],
 ]);
 
 /** How a unit is worked on. */
