@@ -10,13 +10,20 @@ import {
   DELTA_INPUT_BYTES_MAX,
   DELTA_SECTION_BYTES_MAX,
 } from "../src/base/limits.ts";
-import { ControlCursor, corrupt, type DeltaStreams, NumberReader } from "./delta_streams.ts";
+import {
+  ControlCursor,
+  corrupt,
+  type DeltaStreams,
+  NumberReader,
+  takeColumns,
+  toColumns,
+} from "./delta_streams.ts";
 import { BaseWindow } from "./delta_window.ts";
 import { WindowChoice } from "./window_choice.ts";
 import { zstdDecode, zstdEncode } from "./zstd.ts";
 
 const VERSION = 1;
-/** Streams shorter than this are never smaller as a frame. */
+/** Bodies shorter than this are never smaller as a frame. */
 const FRAME_BYTES_MIN = 12;
 /** Copies and regions below this are moved byte by byte: a call costs more. */
 const CALL_BYTES_MIN = 48;
@@ -33,12 +40,22 @@ export interface DeltaApplyOptions {
   readonly maxBytes: number;
 }
 
-/** One section of a delta: the part of the target it makes, where in the base it begins, its streams. */
+/** One section of a difference: the part of the target it makes, where in the base it begins, its streams. */
 export interface DeltaSection {
   readonly at: number;
   readonly bytes: number;
   readonly baseStart: number;
   readonly streams: DeltaStreams;
+}
+
+/** The same as it is read from a delta, with the entries of control in columns. */
+interface StoredSection {
+  readonly at: number;
+  readonly bytes: number;
+  readonly baseStart: number;
+  readonly entries: ControlCursor;
+  readonly diff: Uint8Array;
+  readonly extra: Uint8Array;
 }
 
 /** The sections that turn base into target, uncompressed, one at a time. @throws {DiffKeeperError} `limit_exceeded`. */
@@ -73,10 +90,11 @@ export function deltaEncode(
 ): Uint8Array {
   const parts: Uint8Array[] = [Uint8Array.of(VERSION, ...number(target.length))];
   for (const { bytes, baseStart, streams } of diffSections(base, target)) {
-    parts.push(Uint8Array.from([...number(bytes), ...number(baseStart)]));
-    for (const stream of [streams.control, streams.diff, streams.extra]) {
-      parts.push(...storedStream(stream, options.level ?? 19));
-    }
+    const { diff, extra } = streams;
+    const { columns, entries } = toColumns(streams.control);
+    const head = [bytes, baseStart, entries, diff.length, extra.length].flatMap(number);
+    const body = Buffer.concat([columns, diff, extra]);
+    parts.push(Uint8Array.from(head), ...stored(body, options.level ?? 19));
   }
   return Buffer.concat(parts);
 }
@@ -89,22 +107,22 @@ function number(value: number): number[] {
   return bytes;
 }
 
-/** A stream as it is or as a frame, whichever is smaller. */
-function storedStream(stream: Uint8Array, level: number): Uint8Array[] {
-  if (stream.length >= FRAME_BYTES_MIN) {
-    const frame = zstdEncode(stream, { level });
-    if (frame.length < stream.length) {
+/** A body as it is or as a frame, whichever is smaller. */
+function stored(body: Uint8Array, level: number): Uint8Array[] {
+  if (body.length >= FRAME_BYTES_MIN) {
+    const frame = zstdEncode(body, { level });
+    if (frame.length < body.length) {
       return [Uint8Array.from(number(frame.length * 2 + 1)), frame];
     }
   }
-  return [Uint8Array.from(number(stream.length * 2)), stream];
+  return [Uint8Array.from(number(body.length * 2)), body];
 }
 
 /** Reads the sections of a delta of unknown origin. @throws {DiffKeeperError} `data_corrupt`, also from the generator. */
-export function readDelta(
+function readDelta(
   delta: Uint8Array,
   options: DeltaApplyOptions,
-): { bytes: number; sections: Generator<DeltaSection> } {
+): { bytes: number; sections: Generator<StoredSection> } {
   const numbers = new NumberReader(delta);
   if (delta[numbers.at++] !== VERSION) throw corrupt("it has an unknown version");
   const bytes = numbers.next();
@@ -114,29 +132,30 @@ export function readDelta(
   return { bytes, sections: readSections(numbers, bytes) };
 }
 
-function* readSections(numbers: NumberReader, total: number): Generator<DeltaSection> {
+function* readSections(numbers: NumberReader, total: number): Generator<StoredSection> {
   let at = 0;
   while (at < total) {
     const bytes = numbers.next();
     if (bytes === 0 || bytes > Math.min(DELTA_SECTION_BYTES_MAX, total - at)) {
       throw corrupt("a section has an impossible length");
     }
-    const baseStart = numbers.next();
-    const control = readStream(numbers, DELTA_CONTROL_BYTES_MAX);
-    const diff = readStream(numbers, bytes);
-    const extra = readStream(numbers, bytes - diff.length);
-    yield { at, bytes, baseStart, streams: { control, diff, extra } };
+    const [baseStart, count] = [numbers.next(), numbers.next()];
+    const [diffBytes, extraBytes] = [numbers.next(), numbers.next()];
+    if (diffBytes + extraBytes > bytes) throw corrupt("a section has too much in it");
+    const body = new NumberReader(readBody(numbers, DELTA_CONTROL_BYTES_MAX + bytes));
+    const entries = new ControlCursor(takeColumns(body, count));
+    const [diff, extra] = [body.take(diffBytes), body.take(extraBytes)];
+    if (!body.atEnd) throw corrupt("a section has other bytes at its end");
+    yield { at, bytes, baseStart, entries, diff, extra };
     at += bytes;
   }
   if (!numbers.atEnd) throw corrupt("other bytes follow it");
 }
 
-function readStream(numbers: NumberReader, maxBytes: number): Uint8Array {
+function readBody(numbers: NumberReader, maxBytes: number): Uint8Array {
   const word = numbers.next();
-  const stored = numbers.take(Math.floor(word / 2));
-  if (word % 2 === 1) return zstdDecode(stored, { maxBytes });
-  if (stored.length > maxBytes) throw corrupt("a stream is longer than its section");
-  return stored;
+  const body = numbers.take(Math.floor(word / 2));
+  return word % 2 === 1 ? zstdDecode(body, { maxBytes }) : body;
 }
 
 /**
@@ -154,9 +173,8 @@ export function deltaApply(
   return target;
 }
 
-function applySection(base: Uint8Array, target: Uint8Array, section: DeltaSection): void {
-  const { diff, extra } = section.streams;
-  const entry = new ControlCursor(section.streams.control);
+function applySection(base: Uint8Array, target: Uint8Array, section: StoredSection): void {
+  const { diff, extra, entries: entry } = section;
   const end = section.at + section.bytes;
   let at = section.at;
   let from = section.baseStart;

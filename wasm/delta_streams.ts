@@ -42,6 +42,12 @@ export class NumberReader {
     throw corrupt("a number has more than 32 bits");
   }
 
+  /** Goes past a number without reading it. @throws {DiffKeeperError} `data_corrupt` if the bytes end inside. */
+  skip(): void {
+    while ((this.bytes[this.at++] ?? 0) >= 128);
+    if (this.at > this.bytes.length) throw corrupt("a number is cut");
+  }
+
   /** The next `length` bytes, as a view. @throws {DiffKeeperError} `data_corrupt` if there are fewer. */
   take(length: number): Uint8Array {
     if (length > this.bytes.length - this.at) throw corrupt("a stream is cut");
@@ -50,28 +56,90 @@ export class NumberReader {
   }
 }
 
+/** How many numbers an entry has. */
+const COLUMNS = 4;
+
 /** Walks the entries of a control stream; the fields are those of the entry last read. */
 export class ControlCursor {
-  readonly #numbers: NumberReader;
+  readonly #copies: NumberReader;
+  readonly #diffs: NumberReader;
+  readonly #extras: NumberReader;
+  readonly #seeks: NumberReader;
   copy = 0;
   diff = 0;
   extra = 0;
   seek = 0;
 
-  constructor(control: Uint8Array) {
-    this.#numbers = new NumberReader(control);
+  /** Of entries one after another, or of four columns of equally many numbers. */
+  constructor(control: Uint8Array | readonly Uint8Array[]) {
+    if (control instanceof Uint8Array) {
+      this.#copies =
+        this.#diffs =
+        this.#extras =
+        this.#seeks =
+          new NumberReader(control);
+      return;
+    }
+    const column = (i: number) => new NumberReader(control[i] ?? new Uint8Array(0));
+    this.#copies = column(0);
+    this.#diffs = column(1);
+    this.#extras = column(2);
+    this.#seeks = column(3);
   }
 
   /** False at the end. @throws {DiffKeeperError} `data_corrupt`. */
   next(): boolean {
-    if (this.#numbers.atEnd) return false;
-    this.copy = this.#numbers.next();
-    this.diff = this.#numbers.next();
-    this.extra = this.#numbers.next();
-    const zigzag = this.#numbers.next();
+    if (this.#copies.atEnd) return false;
+    this.copy = this.#copies.next();
+    this.diff = this.#diffs.next();
+    this.extra = this.#extras.next();
+    const zigzag = this.#seeks.next();
     this.seek = (zigzag >>> 1) ^ -(zigzag & 1);
     return true;
   }
+}
+
+/** The numbers of sound entries sorted into columns, and how many entries there are. */
+export function toColumns(control: Uint8Array): { columns: Uint8Array; entries: number } {
+  const lengths = new Uint32Array(COLUMNS + 1);
+  eachNumber(control, (column, from, to) => {
+    lengths[column + 1] = (lengths[column + 1] ?? 0) + to - from;
+  });
+  const ends = lengths.map((_, i) => lengths.subarray(0, i + 1).reduce((a, b) => a + b, 0));
+  const columns = new Uint8Array(control.length);
+  let numbers = 0;
+  eachNumber(control, (column, from, to) => {
+    let at = ends[column] ?? 0;
+    for (let i = from; i < to; i++) columns[at++] = control[i] ?? 0;
+    ends[column] = at;
+    numbers++;
+  });
+  return { columns, entries: numbers / COLUMNS };
+}
+
+function eachNumber(
+  control: Uint8Array,
+  visit: (column: number, from: number, to: number) => void,
+): void {
+  let column = 0;
+  let from = 0;
+  for (let at = 0; at < control.length; at++) {
+    if ((control[at] ?? 0) >= 128) continue;
+    visit(column, from, at + 1);
+    from = at + 1;
+    column = (column + 1) % COLUMNS;
+  }
+}
+
+/** Takes the columns of so many entries from the reader, as views. @throws {DiffKeeperError} `data_corrupt`. */
+export function takeColumns(reader: NumberReader, entries: number): Uint8Array[] {
+  const columns: Uint8Array[] = [];
+  for (let column = 0; column < COLUMNS; column++) {
+    const from = reader.at;
+    for (let left = entries; left > 0; left--) reader.skip();
+    columns.push(reader.bytes.subarray(from, reader.at));
+  }
+  return columns;
 }
 
 /** The error of everything that breaks a "must" of a delta. */

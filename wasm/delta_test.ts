@@ -26,16 +26,16 @@ test("one changed byte in five kilobytes takes a few bytes", () => {
   expect(deltaApply(base, delta, { maxBytes: target.length })).toEqual(target);
 });
 
+/** Version 1, 9 bytes; a section of 9 from base 1 on: 1 entry (copy 4, diff 1, extra 4, seek 0), diff "+1", extra "rest". */
+const WHOLE = [1, 9, 9, 1, 1, 1, 4, 18, 4, 1, 4, 0, 1, ...bytes("rest")];
+
 test("a delta is read to the byte", () => {
-  // Version 1, 9 bytes; section of 9 from base 1: control of 4 (copy 4, diff 1, extra 4, seek 0), diff "+1", extra "rest".
-  const delta = Uint8Array.of(1, 9, 9, 1, 8, 4, 1, 4, 0, 2, 1, 8, ...bytes("rest"));
+  const delta = Uint8Array.from(WHOLE);
   expect(deltaApply(bytes("xabcdefg"), delta, { maxBytes: 9 })).toEqual(bytes("abcdfrest"));
 });
 
 test("every broken rule of the format is data_corrupt", () => {
-  const base = bytes("xabcdefg");
-  const whole = [1, 9, 9, 1, 8, 4, 1, 4, 0, 2, 1, 8, ...bytes("rest")];
-  const changed = (at: number, value: number) => whole.map((old, i) => (i === at ? value : old));
+  const changed = (at: number, value: number) => WHOLE.map((old, i) => (i === at ? value : old));
   const broken: Record<string, number[]> = {
     "nothing": [],
     "version 0": changed(0, 0),
@@ -46,25 +46,31 @@ test("every broken rule of the format is data_corrupt", () => {
     "a section longer than the target": changed(2, 10),
     "a base that ends": changed(3, 4),
     "a base beyond the end": changed(3, 100),
-    "an entry that leaves its section": changed(7, 5),
-    "an entry that fills too little": changed(7, 3),
-    "differences left over": [...whole.slice(0, 9), 4, 1, 1, 8, ...bytes("rest")],
-    "a cut number": whole.slice(0, 5),
-    "a cut stream": whole.slice(0, -1),
-    "bytes after it": [...whole, 0],
-    "a frame that is none": [1, 9, 9, 1, 9, 4, 1, 4, 0, 2, 1, 8, ...bytes("rest")],
+    "entries missing": changed(4, 0),
+    "more entries than there are": changed(4, 9),
+    "more differences than the section has bytes": changed(5, 6),
+    "differences missing": changed(5, 0),
+    "extra bytes missing": changed(6, 3),
+    "a body that is no frame": changed(7, 19),
+    "a body that is cut": changed(7, 16),
+    "an entry that leaves its section": changed(8, 5),
+    "an entry that fills too little": changed(8, 3),
+    "more added than there is": changed(9, 2),
+    "a cut number": WHOLE.slice(0, 5),
+    "a cut body": WHOLE.slice(0, -1),
+    "bytes after it": [...WHOLE, 0],
     "a number of 33 bits": [1, 255, 255, 255, 255, 31],
     "a number of 6 bytes": [1, 128, 128, 128, 128, 128, 0],
   };
   for (const [name, delta] of Object.entries(broken)) {
-    const apply = () => deltaApply(base, Uint8Array.from(delta), { maxBytes: 9 });
+    const apply = () => deltaApply(bytes("xabcdefg"), Uint8Array.from(delta), { maxBytes: 9 });
     expect(codeOf(apply), name).toBe("data_corrupt");
   }
 });
 
 test("a step back before the base is refused", () => {
-  // Two entries: copy 1, then seek -3 (zigzag 5), copy 1.
-  const delta = Uint8Array.of(1, 2, 2, 0, 16, 1, 0, 0, 5, 1, 0, 0, 0, 0, 0);
+  // Two entries in columns: copies of 1 and 1, nothing else, seeks of -3 (5 in the delta) and 0.
+  const delta = Uint8Array.of(1, 2, 2, 0, 2, 0, 0, 16, 1, 1, 0, 0, 0, 0, 5, 0);
   const apply = () => deltaApply(bytes("abc"), delta, { maxBytes: 2 });
   expect(codeOf(apply)).toBe("data_corrupt");
 });

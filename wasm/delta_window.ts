@@ -2,7 +2,7 @@
  * Differences of windows through the WebAssembly module. A window of base up to DELTA_BASE_WINDOW_BYTES stays in the
  * module's memory with its suffix array, which is made only when first needed and serves all sections of a target that
  * use the same window. Memory: base 1, suffix array 4, work 2.25 (the table of 8-byte strings takes the same place after
- * the sort) bytes for each byte of base; target 1, streams 1 and control 2.3 for each byte of a section.
+ * the sort) bytes for each byte of base; target 1, streams 1 and control 1.3 for each byte of a section.
  */
 import { assert } from "../src/base/assert.ts";
 import {
@@ -23,20 +23,19 @@ const Field = {
   PAIRS: 5,
   GRAMS: 6,
   GRAMS_LOG: 7,
-  COPY_MIN: 8,
-  START: 9,
-  CONTROL: 10,
-  CONTROL_BYTES: 11,
-  BYTES: 12,
-  DIFF_BYTES: 13,
-  EXTRA_BYTES: 14,
+  READY: 8,
+  COPY_MIN: 9,
+  START: 10,
+  CONTROL: 11,
+  CONTROL_BYTES: 12,
+  BYTES: 13,
+  DIFF_BYTES: 14,
+  EXTRA_BYTES: 15,
 } as const;
-const FIELDS = 15;
+const FIELDS = 16;
 const PAIR_WORDS = 65_537;
-/** A match that begins an entry has at least so many bytes (c/delta.c: more than GAIN_MIN). */
-const ENTRY_BYTES_MIN = 9;
-/** Four numbers below 2^28. */
-const ENTRY_CONTROL_BYTES = 16;
+/** An alignment is given up for a match of at least so many bytes (c/delta.c: more than GAIN_MIN). */
+const MATCH_BYTES_MIN = 9;
 const GRAMS_LOG_MIN = 10;
 
 /** Options of the scan. */
@@ -74,15 +73,16 @@ export class BaseWindow {
       work: layout.take(work),
       types: layout.take(typeBytes(n)),
     };
-    const entries = sectionBytes / ENTRY_BYTES_MIN + sectionBytes / this.#copyMin + 2;
     this.#to = {
       pairs: layout.take(4 * PAIR_WORDS),
       target: layout.take(sectionBytes),
       bytes: layout.take(sectionBytes),
-      control: layout.take(Math.ceil(entries * ENTRY_CONTROL_BYTES)),
+      control: layout.take(controlBytes(sectionBytes, this.#copyMin)),
     };
     layout.commit();
-    new Uint8Array(this.#exports.memory.buffer, this.#at.base, n).set(base);
+    const { buffer } = this.#exports.memory;
+    new Uint8Array(buffer, this.#at.base, n).set(base);
+    new Int32Array(buffer, this.#at.delta, FIELDS).fill(0);
   }
 
   /**
@@ -102,6 +102,8 @@ export class BaseWindow {
       this.#exports.suffix_sort(base, this.#base.length, suffixes, work, types);
       this.#isSorted = true;
       fields[Field.SUFFIXES] = suffixes;
+      // The sort worked where the tables are.
+      fields[Field.READY] = 0;
       const done = this.#exports.delta_run(this.#at.delta);
       assert(done === 1, "with a suffix array the scan goes to its end");
     }
@@ -146,6 +148,16 @@ export function sortSuffixes(text: Uint8Array): Int32Array {
   new Uint8Array(exports.memory.buffer, at, text.length).set(text);
   exports.suffix_sort(at, text.length, suffixes, work, types);
   return new Int32Array(exports.memory.buffer, suffixes, text.length).slice();
+}
+
+/**
+ * The most that control can take. Each alignment has an entry with a seek of 4 bytes at most, each copy beyond the first of
+ * an alignment one with a seek of 0; the other numbers add up to the section, so that their second bytes are few.
+ */
+function controlBytes(sectionBytes: number, copyMin: number): number {
+  const alignments = sectionBytes / MATCH_BYTES_MIN + 2;
+  const copies = sectionBytes / copyMin + 1;
+  return Math.ceil(alignments * 7 + copies * 4 + sectionBytes / 128);
 }
 
 /** Work memory of the sort, as c/suffix.c asks for it. */

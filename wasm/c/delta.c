@@ -29,6 +29,8 @@ struct delta {
     /* 2^grams_log bits. */
     u8 *grams;
     i32 grams_log;
+    /* Whether the tables are filled; the caller clears it when base or suffixes are new. */
+    i32 ready;
     /* Equal bytes from which a run is a copy of its own. */
     i32 copy_min;
     /* Where in the base the target is thought to begin, 0 to base_bytes. */
@@ -89,6 +91,13 @@ static void build_pairs(struct delta *d) {
     }
 }
 
+/* Not before it is needed: a section of equal bytes needs none. */
+static void fill_tables(struct delta *d) {
+    build_grams(d);
+    if (d->suffixes) build_pairs(d);
+    d->ready = 1;
+}
+
 /* The longest match of the target at `at`: the longer of the two suffixes around it, the lower one if they are equal. */
 static i32 search(const struct delta *d, i32 at, i32 *position) {
     const u8 *text = d->target + at;
@@ -123,7 +132,7 @@ static i32 search(const struct delta *d, i32 at, i32 *position) {
 }
 
 /* Sets length and position of the match at s->at; 0 if it is below MATCH_MIN. Returns 0 if the suffix array is needed. */
-INLINE int longest(const struct delta *d, struct scan *s) {
+INLINE int longest(struct delta *d, struct scan *s) {
     i32 inherited = s->length > MATCH_SURE ? s->length - 1 : 0;
     i32 from = s->position + 1;
     i32 rest = d->target_bytes - s->at;
@@ -148,6 +157,7 @@ INLINE int longest(const struct delta *d, struct scan *s) {
         s->position = from;
         return 1;
     }
+    if (!d->ready) fill_tables(d);
     u32 bit = gram_bit(d, d->target + s->at);
     if (!(d->grams[bit >> 3] >> (bit & 7) & 1)) return 1;
     if (!d->suffixes) return 0;
@@ -267,8 +277,6 @@ EXPORT("delta_run")
 int delta_run(struct delta *d) {
     struct scan s = { .told_base = d->start, .shift = d->start };
     d->control_bytes = d->diff_bytes = d->extra_bytes = 0;
-    build_grams(d);
-    if (d->suffixes) build_pairs(d);
     while (s.at < d->target_bytes) {
         /* Bytes of the new match, up to `seen`, that the present alignment gives too. */
         i32 score = 0;
