@@ -58,6 +58,9 @@ export const TRACE_BUSY_MS = 2_000;
 /** Payload bytes a reader keeps in memory; the least recently used rows go first. */
 export const READER_CACHE_BYTES_MAX = 1 << 26;
 
+/** Blobs that may be followed to unpack one: each step down halves its index in its series, so eight do. Longer is damage. */
+export const BLOB_CHAIN_MAX = 32;
+
 /** Rows a reader fetches at once where it lists small rows (processes, versions). */
 export const READER_PAGE_ROWS_MAX = 1_000;
 
@@ -178,3 +181,34 @@ assert(
     CHUNK_BYTES_MAX <= CONTENT_CHUNK_BYTES_MAX,
   "a content-defined chunk must fit in a content row",
 );
+
+// --- Compaction (src/compact, src/format/packed_*) ---
+
+/** Free bytes of a trace from which on it is worth writing anew to give them back. */
+export const TRACE_VACUUM_BYTES_MIN = 1 << 16;
+
+/** Versions of a file that are differences from each other; then one is stored whole again. Each names a base by one byte. */
+export const SERIES_INDEX_MAX = 127;
+
+/** Content from this size on is cut where its bytes say so, that equal parts are found wherever they stand. */
+export const CHUNKED_BYTES_MIN = 1 << 18;
+
+/** Content of files without an earlier version is compressed together up to this size, and whoever reads one unpacks it all. */
+export const SOLID_BYTES_MAX = 1 << 18;
+
+/** A larger file is not put together with others. */
+export const SOLID_FILE_BYTES_MAX = 1 << 16;
+
+/** Content that takes more than this when stored gets a `c:` row, where equal content is found; less stands in its batch's row. */
+export const CONTENT_ROW_BYTES_MIN = 1 << 11;
+
+/** Files and names of which the last content is remembered; the oldest are forgotten, and stored whole the next time. */
+export const BASE_FILES_MAX = 1 << 16;
+
+/** Parts of a file that are remembered as bases for its next version; of a larger file the last ones. */
+export const BASE_PARTS_MAX = 4_096;
+
+/** Batches that become one packed row at most. */
+export const SEGMENT_ROWS_MAX = 1_024;
+
+assert(SOLID_BYTES_MAX <= CONTENT_CHUNK_BYTES_MAX, "solid content must fit in a content row");

@@ -6,6 +6,7 @@ import { Command, CommanderError } from "commander";
 import { asDiffKeeperError, DiffKeeperError, exitCodeOf } from "../base/error.ts";
 import manifest from "../../package.json" with { type: "json" };
 import { reportError, stderr, stdout } from "./output.ts";
+import * as compactCommand from "./compact.ts";
 import * as exportCommand from "./export.ts";
 import * as infoCommand from "./info.ts";
 import * as launchCommand from "./launch.ts";
@@ -19,6 +20,7 @@ const COMMANDS = [
   exportCommand,
   infoCommand,
   verifyCommand,
+  compactCommand,
   launchCommand,
 ] as const;
 
@@ -29,7 +31,8 @@ Examples:
   diffkeeper timeline --path status.log      what happened to one file
   diffkeeper export --time 2m14s --out then  the folder as it was at the end of second 14
   diffkeeper info                            the recording in a few lines
-  diffkeeper verify                          whether the trace is whole`;
+  diffkeeper verify                          whether the trace is whole
+  diffkeeper compact                         make the trace small`;
 
 /** The whole program with all its commands; made anew on each call, so that tests can run it twice. */
 export function createProgram(): Command {

@@ -17,12 +17,20 @@ import { DiffKeeperError } from "../base/error.ts";
 import { TRACE_VALUE_BYTES_MAX } from "../base/limits.ts";
 
 /** What a value holds, as stored. */
-export const ValueKind = { JSON: 1, EVENTS: 2, DATA: 3, VERSIONS: 4 } as const;
+export const ValueKind = {
+  JSON: 1,
+  EVENTS: 2,
+  DATA: 3,
+  VERSIONS: 4,
+  PACKED_EVENTS: 5,
+  PACKED_DATA: 6,
+  PACKED_VERSIONS: 7,
+} as const;
 export type ValueKindCode = (typeof ValueKind)[keyof typeof ValueKind];
 
 /** Bytes of the envelope. */
 export const ENVELOPE_BYTES = 32;
-/** Version of the envelope and of the four kinds in it. */
+/** Version of the envelope and of the kinds in it. */
 export const ENVELOPE_VERSION = 1;
 /** "DKR1" read as a little-endian u32. */
 export const ENVELOPE_MAGIC = 0x31524b44;
@@ -104,7 +112,7 @@ export function unwrap(value: Uint8Array, kind: ValueKindCode): Uint8Array {
 }
 
 function isKind(kind: number): kind is ValueKindCode {
-  return kind >= ValueKind.JSON && kind <= ValueKind.VERSIONS;
+  return kind >= ValueKind.JSON && kind <= ValueKind.PACKED_VERSIONS;
 }
 
 function corrupt(why: string): DiffKeeperError {

@@ -19,9 +19,10 @@ const DIRECT_AVERAGE_BYTES = 64 * 1024;
 /** Below this length a loop copies faster than a typed array's `set`. */
 const LOOP_COPY_BYTES = 48;
 
-/** Where payload comes from: the body of a row (after its envelope), verified. The caller does not keep it. */
+/** Where payload comes from, verified. The caller does not keep it. */
 export interface PayloadSource {
-  body(row: number): Uint8Array;
+  /** A run of a row's content in which a pointer's offset lies; its first byte has the offset `start`. */
+  piece(row: number, offset: number): { bytes: Uint8Array; start: number };
 }
 
 /** Takes a run of a file's bytes; runs come in ascending order. `bytes` is only valid during the call. */
@@ -34,7 +35,8 @@ export class Materializer {
   readonly #pages = new Uint8Array(CONTENT_WINDOW_BYTES / CONTENT_PAGE_BYTES);
   #window = new Uint8Array(0);
   #lastRow = -1;
-  #lastBody: Uint8Array = new Uint8Array(0);
+  #lastStart = 0;
+  #lastBytes: Uint8Array = new Uint8Array(0);
 
   constructor(log: ContentLog, payloads: PayloadSource) {
     this.#log = log;
@@ -73,26 +75,34 @@ export class Materializer {
   #writeDirect(node: number, sink: ContentSink): void {
     const log = this.#log;
     for (let op = log.first(node); op !== 0; op = log.next(op)) {
-      const body = this.#bodyFor(op);
-      sink(log.at(op), body.subarray(log.rowOffset(op), log.rowOffset(op) + log.length(op)));
+      const length = log.length(op);
+      for (let done = 0; done < length;) {
+        const part = this.#part(op, done, length);
+        sink(log.at(op) + done, part);
+        done += part.length;
+      }
     }
   }
 
-  /** Mostly thousands of operations in a row lie in the same row. */
-  #bodyFor(op: number): Uint8Array {
+  /** Bytes of an operation from `from` on: up to `to`, or fewer where they lie in several runs. */
+  #part(op: number, from: number, to: number): Uint8Array {
     const row = this.#log.row(op);
-    if (row !== this.#lastRow) this.#lastBody = this.#payloads.body(row);
-    this.#lastRow = row;
-    const body = this.#lastBody;
-    if (this.#log.rowOffset(op) + this.#log.length(op) > body.length) {
-      throw new DiffKeeperError(
-        "data_corrupt",
-        `cannot read content: a pointer leads outside row ${
-          this.#log.row(op)
-        } of ${body.length} bytes`,
-      );
+    const offset = this.#log.rowOffset(op) + from;
+    // Mostly thousands of operations in a row lie in the same run.
+    let start = offset - this.#lastStart;
+    if (row !== this.#lastRow || start < 0 || start >= this.#lastBytes.length) {
+      const piece = this.#payloads.piece(row, offset);
+      this.#lastRow = row;
+      this.#lastStart = piece.start;
+      this.#lastBytes = piece.bytes;
+      start = offset - piece.start;
     }
-    return body;
+    const part = this.#lastBytes.subarray(start, start + to - from);
+    if (part.length > 0) return part;
+    throw new DiffKeeperError(
+      "data_corrupt",
+      `cannot read content: a pointer leads outside row ${row}`,
+    );
   }
 
   #writeWindows(node: number, sink: ContentSink): void {
@@ -125,14 +135,13 @@ export class Materializer {
       this.#zero(from, to);
       return;
     }
-    const body = this.#bodyFor(op);
     this.#touch(from, to);
-    const source = log.rowOffset(op) + (from + base - at);
-    if (to - from > LOOP_COPY_BYTES) {
-      this.#window.set(body.subarray(source, source + to - from), from);
-      return;
+    for (let next = from; next < to;) {
+      const part = this.#part(op, next + base - at, to + base - at);
+      if (part.length > LOOP_COPY_BYTES) this.#window.set(part, next);
+      else for (let i = 0; i < part.length; i++) this.#window[next + i] = part[i] ?? 0;
+      next += part.length;
     }
-    for (let i = 0; i < to - from; i++) this.#window[from + i] = body[source + i] ?? 0;
   }
 
   /** Makes the pages of [from, to) data; a page that was a hole is zeroed where the operation does not cover it. */

@@ -22,7 +22,14 @@ function random(seed: number): (limit: number) => number {
 const row = new Uint8Array(70_000);
 const fill = random(1);
 for (let i = 0; i < row.length; i++) row[i] = 1 + fill(255);
-const payloads = { body: () => row };
+/** In runs, as a packed row has them, so that operations lie across borders. */
+const RUN_BYTES = 7_777;
+const payloads = {
+  piece(_: number, offset: number) {
+    const start = Math.floor(offset / RUN_BYTES) * RUN_BYTES;
+    return { bytes: row.subarray(start, start + RUN_BYTES), start };
+  },
+};
 
 function holes(log: ContentLog): string {
   const runs: string[] = [];

@@ -11,7 +11,7 @@ import {
 } from "../format/recording_info.ts";
 import { formatTime, isAfterSpan, type TimeRange, type TimeSpan } from "../format/time_expr.ts";
 import { Op, type TraceEvent } from "../format/trace_event.ts";
-import { TraceReader } from "../store/trace_reader.ts";
+import { type Piece, TraceReader } from "../store/trace_reader.ts";
 import type { EventCursor } from "../format/event_codec.ts";
 import type { PayloadSource } from "./content.ts";
 import { History } from "./fold.ts";
@@ -87,9 +87,9 @@ export class Trace implements PayloadSource {
       `the recorder was stopped; all is here up to event #${lastSeq}`;
   }
 
-  /** The checked body of a row. */
-  body(row: number): Uint8Array {
-    return this.reader.row(row);
+  /** The checked content in which a pointer lies. */
+  piece(row: number, offset: number): Piece {
+    return this.reader.piece(row, offset);
   }
 
   /** What an OUTPUT event printed, as UTF-8, at most `max` bytes of it. */

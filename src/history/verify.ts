@@ -7,7 +7,7 @@
 import { Buffer } from "node:buffer";
 import { DiffKeeperError } from "../base/error.ts";
 import { CONTENT_CHUNK_BYTES_MAX, ERROR_CAUSES_MAX } from "../base/limits.ts";
-import { unwrap, ValueKind, type ValueKindCode } from "../format/envelope.ts";
+import { unwrap, unwrapAny, ValueKind } from "../format/envelope.ts";
 import { INEXACT_WORDS } from "../format/fidelity.ts";
 import {
   KEY_LETTERS,
@@ -26,7 +26,7 @@ import {
 import { decodeVersions } from "../format/versions_codec.ts";
 import { keyAfter, type Row, TraceReader } from "../store/trace_reader.ts";
 import { RowLengths } from "./row_lengths.ts";
-import { EventCheck } from "./verify_events.ts";
+import { EventCheck, unpackAll } from "./verify_events.ts";
 import { Problems, type VerifyReport } from "./verify_report.ts";
 import { VersionChunk } from "./verify_versions.ts";
 
@@ -151,20 +151,25 @@ class Verification {
   /** Rows of payload; their lengths are kept for the extents that point to them. */
   #content(): void {
     this.#each("content", ({ row, key }) => {
-      const payload = this.#payload(row, ValueKind.DATA);
-      if (sha256Hex(payload) !== key.sha256) this.#wrong(row, "it is not what its key says");
-      if (payload.length > CONTENT_CHUNK_BYTES_MAX) this.#wrong(row, "it is larger than a chunk");
+      const length = this.#payload(row);
+      const bytes = this.#reader.slice({ row: row.id, offset: 0, length });
+      if (sha256Hex(bytes) !== key.sha256) this.#wrong(row, "it is not what its key says");
+      if (length > CONTENT_CHUNK_BYTES_MAX) this.#wrong(row, "it is larger than a chunk");
     });
     this.#each("data", ({ row, key }) => {
-      this.#payload(row, ValueKind.DATA);
+      this.#payload(row);
       if (key.n !== row.id) this.#wrong(row, `its key is not that of row ${row.id}`);
     });
   }
 
-  #payload(row: Row, kind: ValueKindCode): Uint8Array {
-    const payload = unwrap(row.value, kind);
-    this.#lengths.set(row.id, payload.length);
-    return payload;
+  /** Checks a row of payload, raw or packed; returns the bytes it stands for. */
+  #payload(row: Row): number {
+    const { kind, payload } = unwrapAny(row.value);
+    let length = payload.length;
+    if (kind === ValueKind.PACKED_DATA) length = unpackAll(this.#reader, row.id);
+    else if (kind !== ValueKind.DATA) this.#wrong(row, "it holds no payload");
+    this.#lengths.set(row.id, length);
+    return length;
   }
 
   #json(row: Row): JsonRecord {

@@ -7,8 +7,10 @@
  */
 import { assert } from "../base/assert.ts";
 import { DiffKeeperError } from "../base/error.ts";
-import { EventCursor } from "../format/event_codec.ts";
+import { openBatch } from "../format/batch_value.ts";
+import type { EventCursor } from "../format/event_codec.ts";
 import { countInexact, newFidelity } from "../format/fidelity.ts";
+import { PACKED_POINTER } from "../format/packed_layout.ts";
 import { EventFlag, Op, type TraceEvent } from "../format/trace_event.ts";
 import { Tree } from "../resolve/tree.ts";
 import type { Row, TraceReader } from "../store/trace_reader.ts";
@@ -27,6 +29,8 @@ export class EventCheck {
   readonly #reader: TraceReader;
   readonly #problems: Problems;
   readonly #lengths: RowLengths;
+  /** Packed batches: pointers into them count from PACKED_POINTER on. */
+  readonly #packed = new Set<number>();
   #tree = new Tree();
   #versions: VersionChunk | undefined;
   #nextBaseline = 0;
@@ -113,8 +117,11 @@ export class EventCheck {
   #batch(row: Row, checkHeader: (cursor: EventCursor) => void): void {
     let cursor: EventCursor;
     try {
-      cursor = new EventCursor(row.value);
-      this.#lengths.set(row.id, cursor.bytes.length);
+      const opened = openBatch(row.value, row.id);
+      cursor = opened.cursor;
+      const length = opened.isPacked ? unpackAll(this.#reader, row.id) : cursor.bytes.length;
+      this.#lengths.set(row.id, length);
+      if (opened.isPacked) this.#packed.add(row.id);
       checkHeader(cursor);
       while (cursor.next()) this.#event(cursor, row);
     } catch (thrown) {
@@ -168,7 +175,7 @@ export class EventCheck {
       const has = this.#lengths.get(target) ?? this.#lengthOf(target);
       if (has === undefined) {
         this.#wrong(row, `${nameOf(cursor)}: its content is in row ${target}, which is not there`);
-      } else if (offset + length > has) {
+      } else if (offset + length > has + (this.#packed.has(target) ? PACKED_POINTER : 0)) {
         this.#wrong(row, `${nameOf(cursor)}: its content ends behind the end of row ${target}`);
       }
       if (room !== undefined && at + length > room) {
@@ -180,7 +187,7 @@ export class EventCheck {
   /** Of a row that was not met yet: it came while we read. */
   #lengthOf(row: number): number | undefined {
     try {
-      return this.#reader.row(row).length;
+      return this.#reader.extentOf(row).to;
     } catch (thrown) {
       if (thrown instanceof DiffKeeperError && thrown.code === "data_corrupt") return undefined;
       throw thrown;
@@ -206,4 +213,14 @@ function roomOf(event: TraceEvent): number | undefined {
 
 function nameOf(cursor: EventCursor): string {
   return cursor.seq === 0 ? `baseline node ${cursor.node}` : `event #${cursor.seq}`;
+}
+
+/** Unpacks every blob of a packed row, which checks it; returns their length. @throws {DiffKeeperError} `data_corrupt` */
+export function unpackAll(reader: TraceReader, row: number): number {
+  const { from, to } = reader.extentOf(row);
+  for (let at = from; at < to;) {
+    const { bytes, start } = reader.piece(row, at);
+    at = start + bytes.length;
+  }
+  return to - from;
 }

@@ -4,7 +4,8 @@
  * A batch costs one lookup; where reading begins is found by bisecting the times in the keys.
  */
 import { assert } from "../base/assert.ts";
-import { EventCursor } from "../format/event_codec.ts";
+import { openBatch } from "../format/batch_value.ts";
+import type { EventCursor } from "../format/event_codec.ts";
 import { buildKey, journalRange, rangeOf } from "../format/keys.ts";
 import { INFO_END, type StoredCounts } from "./schema.ts";
 import { keyAfter, type Row, type TraceRows } from "./trace_rows.ts";
@@ -17,6 +18,8 @@ export interface JournalBatch {
   /** Seq of the first event. */
   seq: number;
   cursor: EventCursor;
+  /** Payload is in the row's content, not in the cursor's bytes. */
+  isPacked: boolean;
 }
 
 /** A baseline batch: the n-th, from 0 on. Its events have no seq. */
@@ -24,6 +27,7 @@ export interface BaselineBatch {
   row: number;
   n: number;
   cursor: EventCursor;
+  isPacked: boolean;
 }
 
 /** A key to read from, and the seq that the batch there must have. */
@@ -55,9 +59,9 @@ export class JournalReader {
         return;
       }
       if (this.#rows.key(row.key, "baseline").n !== n) throw this.#missing();
-      const cursor = this.#rows.check(() => new EventCursor(row.value));
+      const { cursor, isPacked } = this.#rows.check(() => openBatch(row.value, row.id));
       if (cursor.firstSeq !== 0) throw this.#rows.corrupt("a baseline batch has a seq");
-      yield { row: row.id, n, cursor };
+      yield { row: row.id, n, cursor, isPacked };
     }
   }
 
@@ -103,11 +107,11 @@ export class JournalReader {
   /** The batch in a row, its key checked against its header. @throws {DiffKeeperError} `data_corrupt` */
   batch(row: Row): JournalBatch {
     const { tNs, seq } = this.#rows.key(row.key, "journal");
-    const cursor = this.#rows.check(() => new EventCursor(row.value));
+    const { cursor, isPacked } = this.#rows.check(() => openBatch(row.value, row.id));
     if (cursor.firstSeq !== seq || cursor.firstNs !== tNs || cursor.count === 0) {
       throw this.#rows.corrupt("a batch does not agree with its key");
     }
-    return { row: row.id, tNs, seq, cursor };
+    return { row: row.id, tNs, seq, cursor, isPacked };
   }
 
   /** Where to begin so that `fromSeq` is in the first batch, or behind all that are there. */

@@ -5,7 +5,7 @@
  */
 
 /** Version of the trace format, SQLite's user_version. A reader refuses a greater one. */
-export const TRACE_VERSION = 1;
+export const TRACE_VERSION = 2;
 
 /** "DKTR": SQLite's application_id. */
 export const APPLICATION_ID = 0x444b_5452;
@@ -24,6 +24,7 @@ export const STATE_DIR_FILES: readonly string[] = [
   TRACE_FILE + WAL_SUFFIX,
   TRACE_FILE + SHM_SUFFIX,
   `${TRACE_FILE}-journal`,
+  `${TRACE_FILE}.compact`,
   LOCK_FILE,
 ];
 
@@ -34,6 +35,7 @@ export const SCHEMA_SQL =
 /** Names of the `i:` rows. */
 export const INFO_RECORDING = "recording";
 export const INFO_END = "end";
+export const INFO_COMPACT = "compact";
 
 /** A JSON value and object, as stored in `i:` and `p:` rows. */
 export type JsonValue = null | boolean | number | string | JsonValue[] | JsonObject;

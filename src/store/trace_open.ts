@@ -50,7 +50,7 @@ export interface OpenTrace {
  * @throws {DiffKeeperError} `not_found`, `version_too_new`, `data_corrupt`, `truncated`, `in_use`, `io`.
  */
 export function openTrace(dirOrFile: string): OpenTrace {
-  const path = findFile(dirOrFile);
+  const path = findTraceFile(dirOrFile);
   const dir = dirname(path);
   const walBytes = statSync(path + WAL_SUFFIX, { throwIfNoEntry: false })?.size ?? 0;
   const header = checkHeader(path, { shown: dirOrFile, hasWal: walBytes > 0 });
@@ -69,7 +69,8 @@ export function openTrace(dirOrFile: string): OpenTrace {
   throw readError(failure, { shown: dirOrFile, path });
 }
 
-function findFile(dirOrFile: string): string {
+/** The database of the trace in a state-dir, or the file that is named. @throws {DiffKeeperError} `not_found`, `io` */
+export function findTraceFile(dirOrFile: string): string {
   const path = resolve(dirOrFile);
   try {
     const stat = statSync(path);

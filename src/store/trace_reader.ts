@@ -7,18 +7,18 @@
  */
 import { assert } from "../base/assert.ts";
 import { DiffKeeperError } from "../base/error.ts";
-import { READER_CACHE_BYTES_MAX } from "../base/limits.ts";
-import { unwrap, unwrapAny, ValueKind } from "../format/envelope.ts";
 import { type KeyRange, rangeOf, sha256Hex, type TraceKey, versionRange } from "../format/keys.ts";
+import type { PackedRow } from "../format/packed_row.ts";
 import type { Extent } from "../format/trace_event.ts";
 import { decodeVersions, type Version } from "../format/versions_codec.ts";
+import { ContentReader, type Piece } from "./content_reader.ts";
 import { type BaselineBatch, type JournalBatch, JournalReader } from "./journal_reader.ts";
 import { lockState } from "./recorder_lock.ts";
-import { RowCache } from "./row_cache.ts";
 import { INFO_END, INFO_RECORDING, type JsonObject } from "./schema.ts";
 import { type OpenMode, type OpenTrace, openTrace } from "./trace_open.ts";
 import { type Row, TraceRows } from "./trace_rows.ts";
 
+export type { Piece } from "./content_reader.ts";
 export type { BaselineBatch, JournalBatch } from "./journal_reader.ts";
 export { keyAfter, type Row } from "./trace_rows.ts";
 
@@ -46,7 +46,7 @@ export class TraceReader {
   readonly #rows: TraceRows;
   readonly #journal: JournalReader;
   readonly #leftWal: boolean;
-  readonly #cache = new RowCache(READER_CACHE_BYTES_MAX);
+  readonly #content: ContentReader;
 
   private constructor(dir: string, state: { opened: OpenTrace; rows: TraceRows }) {
     this.dir = dir;
@@ -54,6 +54,7 @@ export class TraceReader {
     this.#leftWal = state.opened.leftWal;
     this.#rows = state.rows;
     this.#journal = new JournalReader(state.rows);
+    this.#content = new ContentReader(state.rows);
   }
 
   /**
@@ -91,7 +92,7 @@ export class TraceReader {
   /** The baseline, in order. @throws {DiffKeeperError} `data_corrupt` */
   *baselineBatches(): Generator<BaselineBatch> {
     for (const batch of this.#journal.baseline()) {
-      this.#cache.set(batch.row, batch.cursor.bytes);
+      if (!batch.isPacked) this.#content.keep(batch.row, batch.cursor.bytes);
       yield batch;
     }
   }
@@ -103,7 +104,7 @@ export class TraceReader {
    */
   *journalBatches(fromSeq = 1): Generator<JournalBatch> {
     for (const batch of this.#journal.journal(fromSeq)) {
-      this.#cache.set(batch.row, batch.cursor.bytes);
+      if (!batch.isPacked) this.#content.keep(batch.row, batch.cursor.bytes);
       yield batch;
     }
   }
@@ -120,35 +121,48 @@ export class TraceReader {
     return { seq: batch.seq + batch.cursor.count - 1, tNs: batch.cursor.lastNs };
   }
 
-  /** The checked payload of a row of content or events; pointers count in it. @throws {DiffKeeperError} `data_corrupt` */
-  row(id: number): Uint8Array {
-    const cached = this.#cache.get(id);
-    if (cached !== undefined) return cached;
-    const found = this.#rows.byId(id);
-    if (found === undefined) throw this.#rows.corrupt(`row ${id}, named by an event, is missing`);
-    const { kind, payload } = this.#rows.check(() => unwrapAny(found.value));
-    if (kind !== ValueKind.DATA && kind !== ValueKind.EVENTS) {
-      throw this.#rows.corrupt(`row ${id}, named by an event, holds no content`);
-    }
-    this.#cache.set(id, payload);
-    return payload;
+  /**
+   * The run of content in which a pointer lies, unpacked and checked.
+   * @throws {DiffKeeperError} `data_corrupt`
+   */
+  piece(row: number, offset: number): Piece {
+    return this.#content.piece(row, offset);
   }
 
-  /** The bytes a pointer names, a view of the cached row. @throws {DiffKeeperError} `data_corrupt` */
+  /** From where to where pointers into a row of content or events may reach. @throws {DiffKeeperError} `data_corrupt` */
+  extentOf(row: number): { from: number; to: number } {
+    return this.#content.extentOf(row);
+  }
+
+  /** The blobs of a packed row; undefined: the row is raw. @throws {DiffKeeperError} `data_corrupt` */
+  packedRow(row: number): PackedRow | undefined {
+    return this.#content.packed(row);
+  }
+
+  /** The bytes a pointer names; a view of what is cached, or a copy. @throws {DiffKeeperError} `data_corrupt` */
   slice(pointer: Omit<Extent, "at">): Uint8Array {
     const { row, offset, length } = pointer;
-    const payload = this.row(row);
-    if (offset + length > payload.length) {
-      throw this.#rows.corrupt(`an event points behind the end of row ${row}`);
+    const parts: Uint8Array[] = [];
+    for (let done = 0; done < length;) {
+      const { bytes, start } = this.piece(row, offset + done);
+      const from = offset + done - start;
+      const part = bytes.subarray(from, from + length - done);
+      if (part.length === 0) {
+        throw this.#rows.corrupt(`an event points behind the end of row ${row}`);
+      }
+      parts.push(part);
+      done += part.length;
     }
-    return payload.subarray(offset, offset + length);
+    const [only] = parts;
+    return parts.length === 1 && only !== undefined ? only : concat(parts, length);
   }
 
   /** A content chunk by its digest, checked against it; undefined if it is not stored. @throws `data_corrupt` */
   content(sha256: string): Uint8Array | undefined {
     const found = this.#rows.byKey({ sort: "content", sha256 });
     if (found === undefined) return undefined;
-    const payload = this.#rows.check(() => unwrap(found.value, ValueKind.DATA));
+    const { to } = this.#content.extentOf(found.id);
+    const payload = this.slice({ row: found.id, offset: 0, length: to });
     if (sha256Hex(payload) !== sha256) {
       throw this.#rows.corrupt("a content chunk is not what its key says");
     }
@@ -210,7 +224,17 @@ export class TraceReader {
 
   /** Closes the database and forgets the cache; views that were given stay valid. */
   close(): void {
-    this.#cache.clear();
+    this.#content.clear();
     this.#rows.close();
   }
+}
+
+function concat(parts: readonly Uint8Array[], length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
 }

@@ -49,7 +49,7 @@ function check(reader: TraceReader, version: Version): void {
   const { payloadOffset: offset, payloadLength: length } = cursor;
   expect([...reader.slice({ row, offset, length })]).toEqual([9, 8, 7]);
   expect(() => reader.slice({ row, offset, length: 1_000 })).toThrow("behind the end");
-  expect(() => reader.row(12_345)).toThrow("is missing");
+  expect(() => reader.piece(12_345, 0)).toThrow("is missing");
   expect(reader.versions("/w/a")).toEqual([version]);
   expect(reader.versions("/w")).toEqual([]);
   expect(reader.processes()).toEqual([{ startNs: 1, pid: 7, info: { argv: ["sh"], exit: 0 } }]);

@@ -11,7 +11,7 @@ interface Room {
 }
 
 const BELOW_TOOLS = ["resolve", "capture", "store", "format", "base"] as const;
-const ENGINES = ["record", "history", "k8s", "instance"] as const;
+const ENGINES = ["record", "history", "compact", "k8s", "instance"] as const;
 
 const ROOMS: Readonly<Record<string, Room>> = {
   main: { may: ["cli"], because: "main.ts hands argv to src/cli/run.ts, nothing else" },
@@ -35,6 +35,10 @@ const ROOMS: Readonly<Record<string, Room>> = {
   history: {
     may: ["resolve", "store", "format", "base", "ffi", "wasm"],
     because: "history reads a trace and restores trees (ffi: *at calls): it needs no recorder",
+  },
+  compact: {
+    may: ["history", "resolve", "store", "format", "base", "wasm"],
+    because: "compact reads as history does and writes rows again: it needs no recorder",
   },
   k8s: { may: BELOW_TOOLS, because: "the engines do not know each other: web and cli join them" },
   instance: {

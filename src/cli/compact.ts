@@ -1,0 +1,55 @@
+/** `diffkeeper compact`: makes a trace small, from where the recorder or an earlier run left it. */
+import type { Command } from "commander";
+import { statSync } from "node:fs";
+import { formatBytes, formatCount } from "../base/units.ts";
+import { EFFORT_FAST, EFFORT_SMALL } from "../compact/blob_maker.ts";
+import { compactTrace } from "../compact/compact_trace.ts";
+import { findTraceFile } from "../store/trace_open.ts";
+import { ProgressLine, ResultWriter } from "./output.ts";
+import { stateDirOption } from "./trace_options.ts";
+
+interface CompactFlags {
+  stateDir: string;
+  fast?: boolean;
+  json?: boolean;
+}
+
+const HELP = `
+Nothing that the trace says changes: every event stays, and each file at each event. It can be stopped at any
+time, even killed; the next run goes on where it was. What is packed already is not packed again.`;
+
+/** Adds the command to the program. */
+export function register(program: Command): void {
+  program.command("compact")
+    .description("make a trace small; nothing that it says changes")
+    .addOption(stateDirOption())
+    .option("--fast", "less time, a larger trace")
+    .option("--json", "one JSON object")
+    .addHelpText("after", HELP)
+    .action(run);
+}
+
+function run(flags: CompactFlags): void {
+  const path = findTraceFile(flags.stateDir);
+  const before = statSync(path).size +
+    (statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0);
+  const line = new ProgressLine();
+  try {
+    compactTrace(flags.stateDir, {
+      effort: flags.fast === true ? EFFORT_FAST : EFFORT_SMALL,
+      onProgress: ({ lastSeq, bytesBefore, bytesAfter }) =>
+        line.update(() =>
+          `packed up to #${formatCount(lastSeq)}: ${formatBytes(bytesBefore)} are now ${
+            formatBytes(bytesAfter)
+          }`
+        ),
+    });
+  } finally {
+    line.end();
+  }
+  const after = statSync(path).size;
+  const writer = new ResultWriter();
+  if (flags.json === true) writer.line(JSON.stringify({ before, after }));
+  else writer.line(`${flags.stateDir}: ${formatBytes(before)} before, ${formatBytes(after)} now`);
+  writer.flush();
+}

@@ -1,0 +1,121 @@
+/**
+ * What each file's content was last, as pointers to where it is stored: the candidates from which the next version is a
+ * difference. A file is known by its node and, because programs write a new file and rename it over the old one, by its last name.
+ * Everything here follows from the packed rows in their order, so that a compaction that was killed comes to the same bases.
+ */
+import { BASE_FILES_MAX, BASE_PARTS_MAX } from "../base/limits.ts";
+import type { BlobBase } from "../format/packed_row.ts";
+
+/** A part of a file's content that is stored. */
+export interface Part extends BlobBase {
+  /** File offset of its first byte. */
+  at: number;
+}
+
+class FileParts {
+  /** Of the version before the one that is being written. */
+  previous: Part[] = [];
+  current: Part[] = [];
+
+  get last(): Part | undefined {
+    return this.current.at(-1) ?? this.previous.at(-1);
+  }
+}
+
+/** See the head of the file. */
+export class Bases {
+  readonly #files = new Map<number, FileParts>();
+  /** Node that had a name last, by its folder's node and the name. */
+  readonly #names = new Map<string, number>();
+  /** Name that a node got last. */
+  readonly #nameOf = new Map<number, string>();
+  readonly #changed = new Set<number>();
+
+  /** A file has a name from now on; `settle` lets the next file with this name find it. */
+  named(node: number, name: string): void {
+    remember(this.#nameOf, node, name);
+    this.#changed.add(node);
+  }
+
+  /** Ends a step: the files that were written or named in it are what their names stand for. */
+  settle(): void {
+    for (const node of this.#changed) {
+      const name = this.#nameOf.get(node);
+      if (name !== undefined) remember(this.#names, name, node);
+    }
+    this.#changed.clear();
+  }
+
+  /** The part that a file's next bytes, which go to `at`, are likely to resemble. */
+  find(node: number, at: number): Part | undefined {
+    const file = this.#of(node);
+    if (file === undefined) return undefined;
+    const end = endOf(file.current);
+    // bytes that go on where the file ends: with an earlier version its part there, else what is just before them
+    if (at === end && at > 0) return partAt(file.previous, at) ?? file.last;
+    return partAt(file.current, at) ?? partAt(file.previous, at) ?? file.last;
+  }
+
+  /** A file's bytes were stored as these parts, in the order in which they were written. */
+  learn(node: number, parts: readonly Part[]): void {
+    this.#changed.add(node);
+    const [first] = parts;
+    if (first === undefined) return;
+    let file = this.#files.get(node);
+    if (file === undefined) {
+      file = new FileParts();
+      file.previous = this.#of(node)?.current ?? [];
+    }
+    remember(this.#files, node, file);
+    if (first.at !== 0 && first.at === endOf(file.current)) {
+      file.current.push(...parts);
+      if (file.current.length > BASE_PARTS_MAX) {
+        file.current.splice(0, file.current.length - BASE_PARTS_MAX);
+      }
+    } else {
+      if (first.at === 0) file.previous = file.current.length > 0 ? file.current : file.previous;
+      file.current = [...parts];
+    }
+  }
+
+  #of(node: number): FileParts | undefined {
+    const own = this.#files.get(node);
+    const name = this.#nameOf.get(node);
+    if (own !== undefined || name === undefined) return own;
+    const before = this.#names.get(name);
+    const file = before === undefined ? undefined : this.#files.get(before);
+    if (file === undefined) return undefined;
+    // another file: all that is known of the one before is an earlier version
+    const parts = new FileParts();
+    parts.previous = file.current;
+    parts.current = [];
+    return parts;
+  }
+}
+
+/** The youngest entries are kept; which these are follows from the order of the calls alone. */
+function remember<K, V>(map: Map<K, V>, key: K, value: V): void {
+  map.delete(key);
+  map.set(key, value);
+  if (map.size <= BASE_FILES_MAX) return;
+  for (const oldest of map.keys()) {
+    map.delete(oldest);
+    return;
+  }
+}
+
+function endOf(parts: readonly Part[]): number {
+  const last = parts.at(-1);
+  return last === undefined ? 0 : last.at + last.length;
+}
+
+function partAt(parts: readonly Part[], at: number): Part | undefined {
+  let [low, high] = [0, parts.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((parts[middle]?.at ?? 0) <= at) low = middle + 1;
+    else high = middle;
+  }
+  const part = parts[low - 1];
+  return part !== undefined && at < part.at + part.length ? part : undefined;
+}

@@ -1,0 +1,291 @@
+/**
+ * Turns a raw trace into a packed one, step by step: first the baseline, then the journal, segment by segment, each step one
+ * transaction that replaces rows by what they stand for. Readers see the same events before, during and after. A kill between
+ * steps loses nothing: the next compactor learns from the rows that are packed what this one knew, and goes on.
+ */
+import { asDiffKeeperError } from "../base/error.ts";
+import { JOURNAL_BATCH_BYTES_MAX, SEGMENT_ROWS_MAX } from "../base/limits.ts";
+import { openBatch } from "../format/batch_value.ts";
+import { ValueKind } from "../format/envelope.ts";
+import { EventCursor } from "../format/event_codec.ts";
+import { EventPacker } from "../format/event_packer.ts";
+import { unpackEvents } from "../format/event_unpacker.ts";
+import { buildKey, rangeOf } from "../format/keys.ts";
+import { type Blob, encodePackedRow } from "../format/packed_row.ts";
+import { EventFlag } from "../format/trace_event.ts";
+import { zstdEncode } from "../format/zstd.ts";
+import type { CompactStore } from "../store/compact_store.ts";
+import type { JsonObject } from "../store/schema.ts";
+import { keyAfter, type Row } from "../store/trace_rows.ts";
+import { Bases } from "./bases.ts";
+import { BlobMaker, type Effort } from "./blob_maker.ts";
+import { checkPacked } from "./event_check.ts";
+import { learnContent, learnNames } from "./lessons.ts";
+import { layOut } from "./segment.ts";
+
+/** A data row that a step packs. */
+interface PackedData {
+  id: number;
+  value: Uint8Array;
+}
+
+type Sort = "version" | "baseline" | "content" | "journal";
+const SORTS: readonly Sort[] = ["version", "baseline", "content", "journal"];
+
+/** What was done so far. */
+export interface CompactProgress {
+  /** Bytes of the values that were packed, before and after. */
+  bytesBefore: number;
+  bytesAfter: number;
+  /** Last event that is packed. */
+  lastSeq: number;
+}
+
+/** See the head of the file. */
+export class Compactor {
+  readonly progress: CompactProgress = { bytesBefore: 0, bytesAfter: 0, lastSeq: 0 };
+  readonly #store: CompactStore;
+  readonly #effort: Effort;
+  readonly #bases = new Bases();
+  readonly #maker: BlobMaker;
+  readonly #packer = new EventPacker();
+  /** Where each sort of rows goes on: behind the last one that was looked at. */
+  readonly #from = new Map<Sort, Uint8Array>();
+
+  constructor(store: CompactStore, effort: Effort) {
+    this.#store = store;
+    this.#effort = effort;
+    this.#maker = new BlobMaker(store, effort);
+    this.#resume();
+  }
+
+  /**
+   * Packs the next rows. `final`: nothing more will come, so the last, small rows are packed too.
+   * @returns false when there was nothing to do.
+   */
+  step(final: boolean): boolean {
+    this.#packer.reset();
+    this.#maker.reset();
+    return this.#versionStep() || this.#baselineStep() || this.#contentStep() ||
+      this.#journalStep(final);
+  }
+
+  /** Learns what an earlier run knew. */
+  #resume(): void {
+    const stored = this.#store.progress();
+    for (const sort of SORTS) {
+      const { from, to } = rangeOf(sort);
+      const text = stored?.[sort];
+      const until = typeof text === "string" ? Buffer.from(text, "latin1") : from;
+      this.#from.set(sort, until);
+      if (sort === "content" || sort === "version") continue;
+      let at = from;
+      for (;;) {
+        const row = this.#store.first({ from: at, to });
+        if (row === undefined || Buffer.compare(row.key, until) >= 0) break;
+        this.#learn(openBatch(row.value, row.id).cursor);
+        at = keyAfter(row.key);
+      }
+    }
+    const number = (name: string) => {
+      const value = stored?.[name];
+      return typeof value === "number" ? value : 0;
+    };
+    this.progress.bytesBefore = number("bytes_before");
+    this.progress.bytesAfter = number("bytes_after");
+    this.progress.lastSeq = number("last_seq");
+  }
+
+  #learn(cursor: EventCursor): void {
+    learnNames(this.#bases, cursor);
+    learnContent(this.#bases, cursor, this.#store.content);
+  }
+
+  #next(sort: Sort): Row | undefined {
+    const range = rangeOf(sort);
+    return this.#store.first({ from: this.#from.get(sort) ?? range.from, to: range.to });
+  }
+
+  /** The index points into rows that will change: it goes first, and is made again from the packed journal. */
+  #versionStep(): boolean {
+    const rows: Row[] = [];
+    let from = this.#from.get("version") ?? rangeOf("version").from;
+    while (rows.length < VERSION_ROWS_PER_STEP) {
+      const row = this.#store.first({ from, to: rangeOf("version").to });
+      if (row === undefined) break;
+      rows.push(row);
+      from = keyAfter(row.key);
+    }
+    if (rows.length === 0) return false;
+    this.#from.set("version", from);
+    this.#commit([], [], rows);
+    return true;
+  }
+
+  #baselineStep(): boolean {
+    const row = this.#next("baseline");
+    if (row === undefined) return false;
+    this.#from.set("baseline", keyAfter(row.key));
+    this.#pack([row]);
+    return true;
+  }
+
+  /** Rows of content that the recorder put: compressed one by one, because pointers name them. */
+  #contentStep(): boolean {
+    const row = this.#next("content");
+    if (row === undefined) {
+      // rows that come from now on are packed already
+      this.#from.set("content", rangeOf("content").to);
+      return false;
+    }
+    this.#from.set("content", keyAfter(row.key));
+    if (row.value[4] !== ValueKind.DATA) return true;
+    const packed = this.#maker.recompress(row.value.subarray(32));
+    if (packed === undefined || packed.length >= row.value.length) return true;
+    this.#commit([row], [{ id: row.id, value: packed }]);
+    return true;
+  }
+
+  #journalStep(final: boolean): boolean {
+    const rows: Row[] = [];
+    let bytes = 0;
+    let from = this.#from.get("journal") ?? rangeOf("journal").from;
+    while (bytes < JOURNAL_BATCH_BYTES_MAX && rows.length < SEGMENT_ROWS_MAX) {
+      const row = this.#store.first({ from, to: rangeOf("journal").to });
+      if (row === undefined) break;
+      if (rows.length > 0 && bytes + row.value.length > 2 * JOURNAL_BATCH_BYTES_MAX) break;
+      rows.push(row);
+      bytes += row.value.length;
+      from = keyAfter(row.key);
+    }
+    if (rows.length === 0 || (bytes < JOURNAL_BATCH_BYTES_MAX && !final)) return false;
+    this.#from.set("journal", from);
+    this.#pack(rows);
+    return true;
+  }
+
+  /** Packs batches that follow each other into the first one's row. */
+  #pack(rows: readonly Row[]): void {
+    const [first] = rows;
+    if (first === undefined) return;
+    const packer = this.#packer;
+    const values = rows.map((row) => row.value);
+    try {
+      for (const value of values) packer.add(value);
+    } catch (thrown) {
+      if (asDiffKeeperError(thrown).code !== "limit_exceeded") throw thrown;
+      // it has what columns cannot hold: it stays as it is
+      this.#keepRaw(rows);
+      return;
+    }
+    const cursors = values.map((value) => new EventCursor(value));
+    for (const cursor of cursors) learnNames(this.#bases, cursor);
+    const data = cursors.flatMap((cursor) => this.#packData(cursor));
+    const { content, blobs } = layOut(packer, this.#bases, this.#maker);
+    const packed = packer.pack();
+    const unpacked = unpackEvents(packed, first.id);
+    checkPacked(values, unpacked, content);
+    const frame = zstdEncode(packed, this.#effort.events);
+    const value = encodePackedRow(ValueKind.PACKED_EVENTS, blobs, {
+      length: packed.length,
+      frame,
+    });
+    this.progress.lastSeq = Math.max(this.progress.lastSeq, packer.firstSeq + packer.count - 1);
+    this.#commit(rows, [{ id: first.id, value }, ...data]);
+    this.#learn(new EventCursor(unpacked));
+  }
+
+  /** One by one, so that only those stay raw that must. */
+  #keepRaw(rows: readonly Row[]): void {
+    this.#packer.reset();
+    const [only, second] = rows;
+    if (only === undefined) return;
+    if (second !== undefined) {
+      for (const row of rows) {
+        this.#packer.reset();
+        this.#pack([row]);
+      }
+      return;
+    }
+    const { cursor } = openBatch(only.value, only.id);
+    this.#commit([], []);
+    this.#learn(cursor);
+  }
+
+  /** Packs the data rows that the events point to and that are still raw. */
+  #packData(cursor: EventCursor): PackedData[] {
+    const parts = new Map<number, { node: number; offset: number; length: number; at: number }[]>();
+    cursor.rewind();
+    while (cursor.next()) {
+      if ((cursor.flags & EventFlag.EXTENTS) === 0) continue;
+      for (let index = 0; index < cursor.extentCount; index++) {
+        const { row, offset, length, at } = cursor.extent(index);
+        const list = parts.get(row) ?? [];
+        list.push({ node: cursor.node, offset, length, at: cursor.offset + at });
+        parts.set(row, list);
+      }
+    }
+    const packed: PackedData[] = [];
+    for (const [id, list] of parts) {
+      const row = this.#store.rows.byId(id);
+      if (row === undefined || row.value[4] !== ValueKind.DATA || row.key[0] !== DATA_LETTER) {
+        continue;
+      }
+      const payload = row.value.subarray(32);
+      const blobs: Blob[] = [];
+      list.sort((a, b) => a.offset - b.offset);
+      let next = 0;
+      for (const { node, offset, length, at } of list) {
+        if (offset < next) continue;
+        const none = () => undefined;
+        if (offset > next) blobs.push(...this.#maker.make(payload.subarray(next, offset), none));
+        const bytes = payload.subarray(offset, offset + length);
+        blobs.push(...this.#maker.make(bytes, (from) => this.#bases.find(node, at + from)));
+        next = offset + length;
+      }
+      if (next < payload.length) {
+        blobs.push(...this.#maker.make(payload.subarray(next), () => undefined));
+      }
+      packed.push({ id, value: encodePackedRow(ValueKind.PACKED_DATA, blobs) });
+    }
+    return packed;
+  }
+
+  /** One transaction: the first row and data rows are replaced, further ones go, new content comes. */
+  #commit(
+    rows: readonly Row[],
+    values: readonly PackedData[],
+    removed: readonly Row[] = rows.slice(1),
+  ): void {
+    const store = this.#store;
+    const { contents } = this.#maker;
+    for (const { value } of rows) this.progress.bytesBefore += value.length;
+    for (const { value } of [...values, ...contents]) this.progress.bytesAfter += value.length;
+    try {
+      store.begin();
+      for (const { id, sha256, value } of contents) {
+        store.insert({ sort: "content", sha256 }, id, value);
+      }
+      for (const { id, value } of values) store.replace(id, value);
+      for (const row of removed) store.remove(row.id);
+      const journal = -Math.max(0, rows.length - 1);
+      const versions = rows.length === 0 ? -removed.length : 0;
+      store.count({ contents: contents.length, journal, versions });
+      store.commit(this.#json());
+    } catch (thrown) {
+      store.rollback();
+      throw thrown;
+    }
+  }
+
+  #json(): JsonObject {
+    const { bytesBefore, bytesAfter, lastSeq } = this.progress;
+    const keys: JsonObject = {};
+    for (const [sort, key] of this.#from) keys[sort] = Buffer.from(key).toString("latin1");
+    return { bytes_before: bytesBefore, bytes_after: bytesAfter, last_seq: lastSeq, ...keys };
+  }
+}
+
+/** Rows of the index that one transaction removes. */
+const VERSION_ROWS_PER_STEP = 500;
+const DATA_LETTER = buildKey({ sort: "data", n: 0 })[0];

@@ -1,0 +1,78 @@
+/**
+ * What the bases learn from rows that are packed: which file's bytes stand where. The same walk serves rows just packed and rows
+ * of an earlier run, so both lead to the same bases.
+ */
+import type { EventCursor } from "../format/event_codec.ts";
+import { isNameOp } from "../format/event_layout.ts";
+import { PACKED_POINTER } from "../format/packed_layout.ts";
+import { EventFlag, Op, type TraceEvent } from "../format/trace_event.ts";
+import type { ContentReader } from "../store/content_reader.ts";
+import type { Bases, Part } from "./bases.ts";
+
+/** A run of a file's bytes in one row. */
+interface Run {
+  node: number;
+  row: number;
+  offset: number;
+  length: number;
+  at: number;
+}
+
+/** Learns names, so that a file that replaces another finds its content. */
+export function learnNames(bases: Bases, cursor: EventCursor): void {
+  cursor.rewind();
+  while (cursor.next()) if (isNameOp(cursor.op)) learnName(bases, cursor.event());
+}
+
+function learnName(bases: Bases, event: TraceEvent): void {
+  const { op, node } = event;
+  const isMove = op === Op.RENAME;
+  const parent = (isMove ? event.toParent : event.parent) ?? 0;
+  const name = isMove ? event.toName : event.name;
+  if (op === Op.UNLINK || op === Op.RMDIR || parent === 0 || name === undefined) return;
+  bases.named(node, `${parent}/${name}`);
+}
+
+/** Learns where the bytes of files went. `row` is the id of the events' own row. */
+export function learnContent(bases: Bases, cursor: EventCursor, content: ContentReader): void {
+  const runs = new Map<number, Run[]>();
+  cursor.rewind();
+  while (cursor.next()) {
+    if ((cursor.flags & EventFlag.EXTENTS) === 0 || cursor.op === Op.OUTPUT) continue;
+    const { node } = cursor;
+    let list = runs.get(node);
+    if (list === undefined) runs.set(node, list = []);
+    const start = isNameOp(cursor.op) ? 0 : cursor.offset;
+    for (let index = 0; index < cursor.extentCount; index++) {
+      const { row, offset, length, at } = cursor.extent(index);
+      const last = list.at(-1);
+      const goesOn = last !== undefined && last.row === row &&
+        last.offset + last.length === offset;
+      if (goesOn) last.length += length;
+      else list.push({ node, row, offset, length, at: start + at });
+    }
+  }
+  for (const [node, list] of runs) {
+    bases.learn(node, list.flatMap((run) => partsOf(run, content)));
+  }
+  bases.settle();
+}
+
+/** A run cut at the borders of blobs: a base lies in one. */
+function partsOf(run: Run, content: ContentReader): Part[] {
+  const parts: Part[] = [];
+  const packed = content.packed(run.row);
+  const pointerBase = run.offset >= PACKED_POINTER ? PACKED_POINTER : 0;
+  for (let done = 0; done < run.length;) {
+    const offset = run.offset + done;
+    let end = run.offset + run.length;
+    if (packed !== undefined) {
+      const border = packed.starts.find((start) => start > offset - pointerBase);
+      end = Math.min(end, pointerBase + (border ?? 0));
+    }
+    if (end <= offset) break;
+    parts.push({ row: run.row, offset, length: end - offset, at: run.at + done });
+    done += end - offset;
+  }
+  return parts;
+}

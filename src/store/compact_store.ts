@@ -1,0 +1,275 @@
+/**
+ * A trace as the compactor sees it: reading as readers do, and, in short transactions, replacing rows by packed ones. Each
+ * transaction carries the counts of `i:end` and the compactor's own progress (`i:compact`) along, so that a kill between any
+ * two of them leaves a sound trace and a known place to go on from. Rows that it makes have ids from 2^31 on: the recorder, which may
+ * be running, gives its own from 1 on.
+ *
+ * States: idle -> transaction (begin) -> idle (commit, rollback)* -> closed.
+ */
+import { Database, type SQLQueryBindings, type Statement } from "bun:sqlite";
+import { chmodSync, chownSync, renameSync, rmSync, statSync } from "node:fs";
+import { dirname } from "node:path";
+import { assert } from "../base/assert.ts";
+import { TRACE_BUSY_MS, TRACE_VACUUM_BYTES_MIN } from "../base/limits.ts";
+import { ValueKind, wrap } from "../format/envelope.ts";
+import { buildKey, type KeyRange, type TraceKey } from "../format/keys.ts";
+import { PACKED_POINTER } from "../format/packed_layout.ts";
+import { ContentReader } from "./content_reader.ts";
+import { RecorderLock } from "./recorder_lock.ts";
+import { INFO_COMPACT, INFO_END, type JsonObject, TRACE_VERSION } from "./schema.ts";
+import { storeError } from "./store_error.ts";
+import { syncPath } from "./trace_create.ts";
+import { findTraceFile } from "./trace_open.ts";
+import { type Row, TraceRows } from "./trace_rows.ts";
+
+/** What a transaction changes in the numbers of rows; as in `stored` of `i:end`. */
+export interface CountChange {
+  journal?: number;
+  data?: number;
+  contents?: number;
+  versions?: number;
+  keyframes?: number;
+}
+
+const SUFFIX_NEW = ".compact";
+const utf8 = new TextEncoder();
+
+/** See the head of the file. */
+export class CompactStore {
+  /** The state-dir, absolute. */
+  readonly dir: string;
+  readonly path: string;
+  readonly rows: TraceRows;
+  readonly content: ContentReader;
+  readonly #db: Database;
+  readonly #lock: RecorderLock | undefined;
+  readonly #insert: Statement<unknown, SQLQueryBindings[]>;
+  readonly #replace: Statement<unknown, SQLQueryBindings[]>;
+  readonly #remove: Statement<unknown, SQLQueryBindings[]>;
+  readonly #idOf: Statement<{ id: number }, SQLQueryBindings[]>;
+  #nextId: number;
+  #change: CountChange = {};
+  #state: "idle" | "transaction" | "closed" = "idle";
+
+  private constructor(path: string, db: Database, lock: RecorderLock | undefined) {
+    this.path = path;
+    this.dir = dirname(path);
+    this.#db = db;
+    this.#lock = lock;
+    this.rows = new TraceRows({ db, dir: this.dir, path, mode: "shared", leftWal: false });
+    this.content = new ContentReader(this.rows);
+    this.#insert = db.prepare("INSERT INTO kv (id, key, value) VALUES (?1, ?2, ?3)");
+    this.#replace = db.prepare("UPDATE kv SET value = ?2 WHERE id = ?1");
+    this.#remove = db.prepare("DELETE FROM kv WHERE id = ?1");
+    this.#idOf = db.prepare("SELECT id FROM kv WHERE key = ?1");
+    const last = db.query<{ id: number | null }, []>("SELECT max(id) AS id FROM kv").get();
+    this.#nextId = Math.max(PACKED_POINTER, (last?.id ?? 0) + 1);
+  }
+
+  /**
+   * Opens a trace that no recorder holds, for us alone, with its log on.
+   * @throws {DiffKeeperError} `in_use`, `not_found`, `not_writable`, `disk_full`, `io`.
+   */
+  static openAlone(dirOrFile: string): CompactStore {
+    const path = findTraceFile(dirOrFile);
+    const lock = RecorderLock.acquire(dirname(path));
+    try {
+      rmSync(path + SUFFIX_NEW, { force: true });
+      const db = openDatabase(path);
+      // before the log is on, so that the file itself says which version it is
+      db.run("PRAGMA synchronous = NORMAL");
+      db.run("PRAGMA journal_mode = WAL");
+      db.run(`PRAGMA user_version = ${TRACE_VERSION}`);
+      db.run("PRAGMA wal_checkpoint(TRUNCATE)");
+      return new CompactStore(path, db, lock);
+    } catch (thrown) {
+      lock.release();
+      throw storeError(thrown, `cannot compact trace "${dirOrFile}"`, path);
+    }
+  }
+
+  /** Opens a trace beside the recorder that writes it. @throws {DiffKeeperError} */
+  static openBeside(dirOrFile: string): CompactStore {
+    const path = findTraceFile(dirOrFile);
+    return new CompactStore(path, openDatabase(path), undefined);
+  }
+
+  /** The row with the smallest key of a range. */
+  first(range: KeyRange): Row | undefined {
+    return this.rows.first(range);
+  }
+
+  idOf(key: TraceKey): number | undefined {
+    return this.#attempt("look into", () => this.#idOf.get(buildKey(key)))?.id;
+  }
+
+  /** An id for a row that will be put in this transaction or the next. */
+  reserveId(): number {
+    assert(this.#nextId < 2 * PACKED_POINTER, "row ids must fit in 32 bits");
+    return this.#nextId++;
+  }
+
+  begin(): void {
+    assert(this.#state === "idle", "a transaction must begin on an idle store");
+    this.#attempt("begin to compact", () => this.#db.run("BEGIN IMMEDIATE"));
+    this.#state = "transaction";
+    this.#change = {};
+  }
+
+  insert(key: TraceKey, id: number, value: Uint8Array): void {
+    this.#attempt("compact", () => this.#insert.run(id, buildKey(key), value));
+  }
+
+  replace(id: number, value: Uint8Array): void {
+    this.#attempt("compact", () => this.#replace.run(id, value));
+    this.content.forget(id);
+  }
+
+  remove(id: number): void {
+    this.#attempt("compact", () => this.#remove.run(id));
+    this.content.forget(id);
+  }
+
+  /** Remembers how this transaction changes the numbers of rows. */
+  count(change: CountChange): void {
+    for (const [name, by] of Object.entries(change)) {
+      const key = name as keyof CountChange;
+      this.#change[key] = (this.#change[key] ?? 0) + by;
+    }
+  }
+
+  /** The compactor's own row; undefined: it was never here. */
+  progress(): JsonObject | undefined {
+    return this.rows.info(INFO_COMPACT);
+  }
+
+  /** Commits, with the counts and the progress brought up to date. */
+  commit(progress: JsonObject): void {
+    assert(this.#state === "transaction", "a commit must end a transaction");
+    const change = { ...this.#change };
+    const end = this.rows.info(INFO_END);
+    if (end === undefined) this.#putInfo(INFO_COMPACT, { ...progress, pending: this.#sum(change) });
+    else {
+      // a recording that ended has the changes so far in its end row
+      const stored = end["stored"];
+      assert(typeof stored === "object" && stored !== null && !Array.isArray(stored), "stored");
+      this.#putInfo(INFO_END, { ...end, stored: added(stored, change) });
+      this.#putInfo(INFO_COMPACT, { ...progress, pending: {} });
+    }
+    this.#attempt("compact", () => this.#db.run("COMMIT"));
+    this.#state = "idle";
+  }
+
+  rollback(): void {
+    if (this.#state !== "transaction") return;
+    if (this.#db.inTransaction) this.#db.run("ROLLBACK");
+    this.#state = "idle";
+    this.content.clear();
+  }
+
+  /** Moves the log into the file. */
+  checkpoint(): void {
+    this.#attempt("move the log into", () => this.#db.run("PRAGMA wal_checkpoint(TRUNCATE)"));
+  }
+
+  /** Bytes of pages that hold nothing any more. */
+  freeBytes(): number {
+    const pragma = (name: string) =>
+      this.#db.query<Record<string, number>, []>(`PRAGMA ${name}`).get()?.[name] ?? 0;
+    return pragma("freelist_count") * pragma("page_size");
+  }
+
+  /**
+   * Closes; a store opened alone first gives free pages back: the trace is written anew beside itself and renamed over, so that
+   * a kill leaves one or the other.
+   */
+  close(options: { shrink: boolean } = { shrink: false }): void {
+    if (this.#state === "closed") return;
+    this.rollback();
+    this.#state = "closed";
+    try {
+      for (const statement of [this.#insert, this.#replace, this.#remove, this.#idOf]) {
+        statement.finalize();
+      }
+      const isEnded = this.#lock !== undefined && this.rows.info(INFO_END) !== undefined;
+      if (this.#lock !== undefined) {
+        this.#attempt("close", () => this.#leave(options.shrink, isEnded));
+      }
+      this.content.clear();
+      this.rows.close();
+      if (options.shrink && this.#lock !== undefined) this.#replaceFile();
+    } finally {
+      this.#lock?.release();
+    }
+  }
+
+  #leave(shrink: boolean, isEnded: boolean): void {
+    this.#db.run("PRAGMA wal_checkpoint(TRUNCATE)");
+    // a recording that was cut stays in WAL mode: that is how readers know that its end is missing
+    if (isEnded) this.#db.run("PRAGMA journal_mode = DELETE");
+    if (!shrink || this.freeBytes() < TRACE_VACUUM_BYTES_MIN) return;
+    this.#db.query("VACUUM INTO ?1").run(this.path + SUFFIX_NEW);
+    if (isEnded) return;
+    const copy = new Database(this.path + SUFFIX_NEW);
+    copy.run("PRAGMA journal_mode = WAL");
+    copy.close();
+  }
+
+  #replaceFile(): void {
+    const made = statSync(this.path + SUFFIX_NEW, { throwIfNoEntry: false });
+    if (made === undefined) return;
+    syncPath(this.path + SUFFIX_NEW);
+    takeOver(this.path, this.path + SUFFIX_NEW);
+    renameSync(this.path + SUFFIX_NEW, this.path);
+    syncPath(this.dir);
+  }
+
+  /** Changes of earlier transactions that no end row has yet, and this one's. */
+  #sum(change: CountChange): JsonObject {
+    const pending = this.progress()?.["pending"];
+    return added(
+      typeof pending === "object" && pending !== null ? pending as JsonObject : {},
+      change,
+    );
+  }
+
+  #putInfo(name: string, info: JsonObject): void {
+    const key = { sort: "info", name } as const;
+    const value = wrap(ValueKind.JSON, utf8.encode(JSON.stringify(info)));
+    const id = this.idOf(key);
+    if (id === undefined) this.insert(key, this.reserveId(), value);
+    else this.replace(id, value);
+  }
+
+  #attempt<T>(action: string, run: () => T): T {
+    try {
+      return run();
+    } catch (thrown) {
+      throw storeError(thrown, `cannot ${action} trace "${this.dir}"`, this.path);
+    }
+  }
+}
+
+function openDatabase(path: string): Database {
+  const db = new Database(path, { readwrite: true, create: false });
+  db.run(`PRAGMA busy_timeout = ${TRACE_BUSY_MS}`);
+  db.run("PRAGMA wal_autocheckpoint = 0");
+  db.run("PRAGMA cache_spill = OFF");
+  return db;
+}
+
+function added(counts: JsonObject, change: CountChange): JsonObject {
+  const sum = { ...counts };
+  for (const [name, by] of Object.entries(change)) {
+    const before = sum[name];
+    sum[name] = (typeof before === "number" ? before : 0) + by;
+  }
+  return sum;
+}
+
+/** Gives the new file the owner and the mode of the old one. */
+function takeOver(from: string, to: string): void {
+  const { uid, gid, mode } = statSync(from);
+  chownSync(to, uid, gid);
+  chmodSync(to, mode & 0o777);
+}

@@ -1,0 +1,65 @@
+/** A compacted trace says at every event what the raw one says: each line of the timeline, each tree, each byte. */
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { cpSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { EFFORT_FAST, EFFORT_SMALL } from "../../src/compact/blob_maker.ts";
+import { compactTrace } from "../../src/compact/compact_trace.ts";
+import { Op } from "../../src/format/trace_event.ts";
+import { Trace } from "../../src/history/trace.ts";
+import { verifyTrace } from "../../src/history/verify.ts";
+import { timelineOf, treeAt } from "../support/trace_states.ts";
+import { TraceBuilder } from "../trace_builder.ts";
+import { Model, Random } from "./model.ts";
+
+const STEPS = 250;
+const seeds = Number(process.env["DIFFKEEPER_SEEDS"] ?? 6);
+const firstSeed = Number(process.env["DIFFKEEPER_SEED"] ?? 1);
+let dir = "";
+
+beforeAll(() => {
+  dir = mkdtempSync(join(tmpdir(), "diffkeeper-compact-"));
+});
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+/** A random trace; returns its last seq. */
+function makeTrace(path: string, seed: number): number {
+  const random = new Random(seed);
+  const index = seed % 2 === 0;
+  const builder = new TraceBuilder(path, { batchEvents: 1 + random.below(60), index });
+  const model = new Model(random, (event) => builder.event(event));
+  builder.baseline(model.rootEvent());
+  for (let step = 0; step < STEPS; step++) {
+    model.step();
+    if (random.below(20) === 0) {
+      builder.event({ op: Op.OUTPUT, offset: 1, length: 3, inline: Buffer.from("hi\n") });
+    }
+  }
+  if (seed % 3 === 0) builder.cut();
+  else builder.finish({ events: builder.seq });
+  return builder.seq;
+}
+
+for (let seed = firstSeed; seed < firstSeed + seeds; seed++) {
+  test(`a compacted trace equals the raw one, seed ${seed}`, () => {
+    const [raw, packed] = [join(dir, `raw-${seed}`), join(dir, `packed-${seed}`)];
+    const lastSeq = makeTrace(raw, seed);
+    cpSync(raw, packed, { recursive: true });
+    compactTrace(packed, { effort: seed % 2 === 0 ? EFFORT_FAST : EFFORT_SMALL });
+    expect({ seed, problems: verifyTrace(packed).problems }).toEqual({ seed, problems: [] });
+    expect(statSync(join(packed, "trace.db")).size)
+      .toBeLessThanOrEqual(statSync(join(raw, "trace.db")).size + 65_536);
+    expect(timelineOf(packed)).toEqual(timelineOf(raw));
+    const [before, after] = [Trace.open(raw), Trace.open(packed)];
+    expect(after.state()).toBe(before.state());
+    for (let seq = 0; seq <= lastSeq; seq++) {
+      expect({ seed, seq, tree: treeAt(after, seq) }).toEqual({
+        seed,
+        seq,
+        tree: treeAt(before, seq),
+      });
+    }
+    before.close();
+    after.close();
+  }, 60_000);
+}
