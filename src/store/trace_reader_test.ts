@@ -65,7 +65,7 @@ test("a newer version is refused with both numbers", () => {
   db.run("PRAGMA user_version = 3");
   db.close();
   expect(failure(dir)).toBe(
-    'version_too_new: cannot open trace "X": it is version 3, this build reads up to 1 | ' +
+    'version_too_new: cannot open trace "X": it is version 3, this build reads up to 2 | ' +
       "use a newer diffkeeper",
   );
 });
