@@ -51,9 +51,10 @@ export function register(program: Command): void {
 }
 
 function run(flags: ExportFlags): void {
-  const glob = globOf(flags.path);
+  globOf(flags.path);
   const trace = openTrace(flags.stateDir);
   try {
+    const glob = globOf(flags.path, trace.recording.cwd);
     const range = trace.range();
     const span = spanOf(flags.time, range);
     if (span === undefined) return;

@@ -43,15 +43,21 @@ export function hasColor(
   return stream.isTTY === true && !env["NO_COLOR"] && env["TERM"] !== "dumb";
 }
 
-/** The messages of the chain of causes, outermost first, at most `ERROR_CAUSES_MAX`. */
+/** The messages of the chain of causes, outermost first, at most `ERROR_CAUSES_MAX`; what was said already is left out. */
 export function causesOf(error: DiffKeeperError): string[] {
   const causes: string[] = [];
   let cause = error.cause;
-  while (cause !== undefined && cause !== null && causes.length < ERROR_CAUSES_MAX) {
-    causes.push(oneLine(cause instanceof Error ? cause.message : String(cause)));
+  for (let i = 0; i < ERROR_CAUSES_MAX && cause !== undefined && cause !== null; i++) {
+    const text = oneLine(cause instanceof Error ? cause.message : String(cause));
+    if (!error.message.includes(reasonIn(text))) causes.push(text);
     cause = cause instanceof Error ? cause.cause : undefined;
   }
   return causes;
+}
+
+/** `permission denied` of node:fs's `EACCES: permission denied, mkdir '/x'`. */
+function reasonIn(text: string): string {
+  return /^E[A-Z0-9]+: ([^,]+), /.exec(text)?.[1] ?? text;
 }
 
 /** The error as lines for a person, with a newline at the end. */

@@ -34,6 +34,15 @@ test("the JSON report has code, message, causes and hint", () => {
   });
 });
 
+test("a cause that only repeats the message is left out", () => {
+  const told = new Error("EACCES: permission denied, mkdir '/x'");
+  const error = new DiffKeeperError("not_writable", 'cannot make "/x": permission denied', {
+    cause: told,
+  });
+  expect(causesOf(error)).toEqual([]);
+  expect(causesOf(new DiffKeeperError("io", "cannot read", { cause: told }))).toHaveLength(1);
+});
+
 test("a chain of causes is cut at the limit", () => {
   const loop: { cause?: unknown } & Error = new Error("again");
   loop.cause = loop;

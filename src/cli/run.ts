@@ -76,6 +76,7 @@ export async function run(argv: readonly string[] = process.argv.slice(2)): Prom
       process.exitCode = exitCodeOf("usage");
       return;
     }
+    refuseUnknownHelp(program, argv);
     await program.parseAsync(argv, { from: "user" });
   } catch (thrown) {
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return;
@@ -91,6 +92,18 @@ export async function run(argv: readonly string[] = process.argv.slice(2)): Prom
 function wantsJson(argv: readonly string[]): boolean {
   const end = argv.indexOf("--");
   return argv.slice(0, end === -1 ? argv.length : end).includes("--json");
+}
+
+/** `help x`: commander would print the help of the whole program and call that an error. */
+function refuseUnknownHelp(program: Command, argv: readonly string[]): void {
+  const [verb, name] = argv;
+  if (verb !== "help" || name === undefined || name.startsWith("-")) return;
+  const names = program.commands.map((command) => command.name());
+  if (names.includes(name) || name === verb) return;
+  const shown = names.filter((one) => !one.startsWith("__"));
+  throw new DiffKeeperError("usage", `cannot help with "${name}": there is no such command`, {
+    hint: `the commands are ${shown.join(", ")}`,
+  });
 }
 
 /** Commander's message without its prefix, its suggestion as the hint. */

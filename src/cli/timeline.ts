@@ -7,7 +7,7 @@ import { Op } from "../format/trace_event.ts";
 import { type Burst, foldBursts, single } from "../history/bursts.ts";
 import { around, limited, Timeline, type TimelineFilter } from "../history/timeline.ts";
 import type { Trace } from "../history/trace.ts";
-import { hasColor, ResultWriter, stderr, stdout } from "./output.ts";
+import { hasColor, oneLine, ResultWriter, stderr, stdout } from "./output.ts";
 import { TimelineJson } from "./timeline_json.ts";
 import { TimelineText } from "./timeline_text.ts";
 import {
@@ -80,13 +80,15 @@ async function run(flags: TimelineFlags): Promise<void> {
       hint: "leave one of them out",
     });
   }
-  const base = { glob: globOf(flags.path), ops: opsOf(flags.op), pids: pidsOf(flags.pid) };
+  const base = { ops: opsOf(flags.op), pids: pidsOf(flags.pid) };
+  globOf(flags.path);
   const trace = openTrace(flags.stateDir);
   try {
     const range = trace.range();
     const open = flags.follow === true;
     const filter = {
       ...base,
+      glob: globOf(flags.path, trace.recording.cwd),
       from: spanOf(flags.from, range, open),
       to: spanOf(flags.to, range, open),
       inexact: flags.gaps === true,
@@ -104,8 +106,7 @@ function show(trace: Trace, filter: TimelineFilter, flags: TimelineFlags): void 
   const toLine = lineMaker(trace, flags);
   // On the terminal the lines themselves show that it goes on.
   const isSilent = stdout.isTTY === true;
-  let gaps = 0;
-  withProgress("reading events", range.lastSeq, (onProgress) => {
+  const timeline = withProgress("reading events", range.lastSeq, (onProgress) => {
     const timeline = new Timeline(trace, filter, isSilent ? undefined : onProgress);
     let bursts = burstsOf(timeline, flags);
     const center = spanOf(flags.around, range);
@@ -119,10 +120,21 @@ function show(trace: Trace, filter: TimelineFilter, flags: TimelineFlags): void 
     }
     if (flags.limit !== undefined) bursts = limited(bursts, flags.limit);
     for (const burst of bursts) writer.line(toLine(burst));
-    gaps = timeline.baselineGaps;
+    return timeline;
   });
   writer.flush();
-  tellGaps(gaps);
+  tellGaps(timeline.baselineGaps);
+  tellNoMatch(timeline, flags);
+}
+
+/** A pattern that is mistyped looks like a file that nothing happened to. */
+function tellNoMatch({ globMatched }: Timeline, { path, around, limit }: TimelineFlags): void {
+  // with these not all events may have been looked at
+  if (path === undefined || globMatched || around !== undefined || limit !== undefined) return;
+  stderr.write(
+    `diffkeeper: nothing matches --path "${oneLine(path)}" among the events that were asked for\n` +
+      "hint: relative patterns count from a watched folder, or from where record was run\n",
+  );
 }
 
 /** What could not be read at the start is no event, but must not go unsaid. */

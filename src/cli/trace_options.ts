@@ -32,9 +32,12 @@ export function spanOf(
   return value === undefined ? undefined : resolveTime(parseTime(value), range, { open });
 }
 
-/** A glob option. @throws {DiffKeeperError} `usage` */
-export function globOf(value: string | undefined): Glob | undefined {
-  return value === undefined ? undefined : new Glob(value);
+/**
+ * A glob option. @param from where the recording was made: `record --watch src`, then `timeline --path 'src/*.c'`.
+ * @throws {DiffKeeperError} `usage`
+ */
+export function globOf(value: string | undefined, from?: string): Glob | undefined {
+  return value === undefined ? undefined : new Glob(value, from);
 }
 
 /** A count given as an option. */

@@ -3,7 +3,7 @@
  *
  * `*` and `?` stay within one name, `**` crosses names, `[a-z]` and `[!a-z]` are classes, `{a,b}` alternatives, `\` takes
  * the next character as it is. A pattern without `/` matches the last name at any depth; one that begins with `/`
- * matches the absolute path. Paths are binary strings (one char per byte); UTF-8 sequences in them count as one
+ * matches the absolute path; any other counts from the watched folder and, `from` a folder, from there, too. Paths are binary strings (one char per byte); UTF-8 sequences in them count as one
  * character, other bytes as themselves. The matcher runs all states of the pattern side by side (Thompson), so its
  * time is pattern x path whatever the pattern.
  */
@@ -33,12 +33,20 @@ export class Glob {
   readonly pattern: string;
   readonly #alternatives: Alternative[];
 
-  /** @throws {DiffKeeperError} code `usage` when the pattern cannot be read. */
-  constructor(pattern: string) {
+  /**
+   * @param from an absolute path from which relative patterns count, too: where the user was when the folders were named.
+   * @throws {DiffKeeperError} code `usage` when the pattern cannot be read.
+   */
+  constructor(pattern: string, from?: string) {
     this.pattern = pattern;
     if (pattern === "") throw wrong(pattern, "it is empty");
     if (pattern.length > GLOB_CHARS_MAX) throw wrong(pattern.slice(0, 40), "it is too long");
-    this.#alternatives = expandBraces(pattern).map((text) => compile(text, pattern));
+    const texts = expandBraces(pattern);
+    this.#alternatives = texts.map((text) => compile(text, pattern));
+    if (from === undefined || from === "") return;
+    for (const text of texts) {
+      if (!text.startsWith("/")) this.#alternatives.push(compile(absolute(text, from), pattern));
+    }
   }
 
   /**
@@ -73,6 +81,18 @@ function wrong(pattern: string, why: string): DiffKeeperError {
     hint:
       "patterns: *.log, src/**, cache/**/tmp?, [a-z]*, {a,b}.txt; \\ takes a character as it is",
   });
+}
+
+/** A relative pattern as an absolute one; `.` and `..` at its beginning are followed. */
+function absolute(text: string, from: string): string {
+  const folders = from.split("/").filter((name) => name !== "");
+  let rest = text;
+  for (let step = /^(\.\.?)(?:\/+|$)/.exec(rest); step; step = /^(\.\.?)(?:\/+|$)/.exec(rest)) {
+    if (step[1] === "..") folders.pop();
+    rest = rest.slice(step[0].length);
+  }
+  const names = folders.map((name) => name.replace(/[\\*?[\]{},]/g, "\\$&"));
+  return `/${[...names, ...rest === "" ? [] : [rest]].join("/")}`;
 }
 
 /** Multiplies out `{a,b}` groups, innermost last, without recursion. */

@@ -56,6 +56,26 @@ const NO: [string, string][] = [
   ["", ""],
 ];
 
+test.each([
+  ["p/a.log", "a.log", "/w/p"],
+  ["p/**", "x/a.log", "/w/p"],
+  ["p", "x/a.log", "/w/p"],
+  ["./p/a.log", "a.log", "/w/p"],
+  ["../v/*.log", "a.log", "/v"],
+  ["..", "w/a.log", "/"],
+  ["p/{a,b}.log", "b.log", "/w/p"],
+  ["a.log", "a.log", "/w/p"],
+])("from /w, %j covers %j in %j", (pattern, path, root) => {
+  expect(new Glob(pattern, "/w").covers(path, root)).toBe(true);
+});
+
+test("a folder's own name is never a pattern", () => {
+  expect(new Glob("p/a", "/w*[x]").covers("a", "/w*[x]/p")).toBe(true);
+  expect(new Glob("p/a", "/w*[x]").covers("a", "/wide[x]/p")).toBe(false);
+  expect(new Glob("p/a", "/w").covers("a", "/other/p")).toBe(false);
+  expect(new Glob("p/a").covers("a", "/w/p")).toBe(false);
+});
+
 describe("matches", () => {
   for (const [pattern, path] of YES) {
     test(`${pattern} takes ${path}`, () => {

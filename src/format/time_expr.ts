@@ -95,7 +95,11 @@ export function parseTime(text: string): TimeExpr {
 }
 
 function parseSeq(body: string, text: string): number {
-  if (!/^#\d{1,15}$/.test(body)) throw wrong(text, "an event number is # and digits");
+  if (!/^#\d{1,15}$/.test(body)) {
+    const time = /^#(\d+\.\d+)$/.exec(body)?.[1];
+    const hint = time === undefined ? "write '#1042'" : `write ${time}s if a time is meant`;
+    throw wrong(text, "an event number is # and digits", hint);
+  }
   return Number(body.slice(1));
 }
 
@@ -107,7 +111,8 @@ function parseDuration(body: string, text: string): { ns: number; precisionNs: n
     throw wrong(text, "it is negative", "for a time before the end write end-5s");
   }
   if (/^\d+(\.\d+)?$/.test(body)) {
-    throw wrong(text, "the unit is missing", `write ${body}s or '#${body}'`);
+    const event = body.includes(".") ? "" : ` or '#${body}'`;
+    throw wrong(text, "the unit is missing", `write ${body}s${event}`);
   }
   const match = DURATION.exec(body);
   if (match === null || body === "") throw wrong(text, "it is not a time");

@@ -26,7 +26,8 @@ export class Selection {
     }
     if (this.#needed.size > 0) return;
     throw new DiffKeeperError("not_found", `cannot export: nothing matches "${glob.pattern}"`, {
-      hint: "a pattern without / matches names at any depth; see diffkeeper timeline --path",
+      hint: "a pattern without / matches names at any depth; others count from a watched folder, " +
+        "or from where record was run",
     });
   }
 

@@ -57,6 +57,8 @@ export class Timeline {
   isDone = false;
   /** GAPs of the baseline that were not given, because only `inexact` gives the baseline. */
   baselineGaps = 0;
+  /** Whether the glob covered the place of an event that passed the other filters. */
+  globMatched = false;
 
   constructor(trace: Trace, filter: TimelineFilter, onProgress?: OnProgress) {
     this.#trace = trace;
@@ -134,6 +136,7 @@ export class Timeline {
     const covers = (path: string | undefined, root = -1) =>
       path !== undefined && glob.covers(path, rootPaths[root] ?? "");
     const passes = covers(place.path, place.root) || covers(place.to, place.toRoot);
+    if (passes) this.globMatched = true;
     if (this.#globVerdicts.size >= VERDICTS_MAX) this.#globVerdicts.clear();
     this.#globVerdicts.set(place, passes);
     return passes;

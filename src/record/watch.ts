@@ -50,8 +50,8 @@ export class WatchSet {
   constructor(request: WatchRequest) {
     const state = resolve(request.stateDir, request.cwd, "use the state-dir");
     this.#stateDir = state;
-    this.#include = (request.include ?? []).map((pattern) => new Glob(pattern));
-    this.#exclude = (request.exclude ?? []).map((pattern) => new Glob(pattern));
+    this.#include = (request.include ?? []).map((pattern) => new Glob(pattern, request.cwd));
+    this.#exclude = (request.exclude ?? []).map((pattern) => new Glob(pattern, request.cwd));
     const notes: string[] = [];
     this.roots = fold(request, notes).map((path, index) => ({ index, path }));
     this.notes = notes;
@@ -187,11 +187,18 @@ function identityOf(path: string): { dev: number; ino: number } {
 
 function unusable(folder: string, action: string, error: unknown): DiffKeeperError {
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  const kinds: Record<string, [ErrorCode, string]> = {
-    ENOENT: ["not_found", "no such folder"],
-    ENOTDIR: ["not_found", "no such folder"],
-    EACCES: ["no_privilege", "permission denied"],
+  const missing = "check the spelling; a relative name counts from the folder you are in";
+  const kinds: Record<string, [ErrorCode, string, string]> = {
+    ENOENT: ["not_found", "no such folder", missing],
+    ENOTDIR: ["not_found", "no such folder", missing],
+    EACCES: [
+      "no_privilege",
+      "permission denied",
+      "run it with sudo; the command still runs as you",
+    ],
   };
-  const [kind, why] = kinds[code] ?? ["io", code];
-  return new DiffKeeperError(kind, `cannot ${action} "${folder}": ${why}`, { cause: error });
+  const known = kinds[code];
+  const message = `cannot ${action} "${folder}": ${known?.[1] ?? code}`;
+  if (known === undefined) return new DiffKeeperError("io", message, { cause: error });
+  return new DiffKeeperError(known[0], message, { hint: known[2] });
 }

@@ -77,7 +77,9 @@ function codeOf(thrown: unknown, path: string): ErrorCode {
 
 function reasonOf(thrown: unknown, code: ErrorCode): string {
   if (code === "disk_full") return "no space left on the disk";
-  return thrown instanceof Error ? thrown.message : String(thrown);
+  const text = thrown instanceof Error ? thrown.message : String(thrown);
+  // node:fs says "EACCES: permission denied, mkdir '/x'"; the caller has said what was tried, and where
+  return /^E[A-Z0-9]+: ([^,]+), /.exec(text)?.[1] ?? text;
 }
 
 /** Bytes a process without privilege can still write; Infinity if that cannot be asked. */

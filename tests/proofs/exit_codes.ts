@@ -200,6 +200,7 @@ export const RECORDER_CASES: readonly Case[] = [
     ran: (f) => dk(["record", "--watch", "nowhere", "--", "true"], { cwd: f }),
     code: 125,
     error: [`cannot watch "nowhere": no such folder`],
+    hint: "check the spelling",
   },
 ];
 
