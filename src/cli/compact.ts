@@ -16,7 +16,11 @@ interface CompactFlags {
 
 const HELP = `
 Nothing that the trace says changes: every event stays, and each file at each event. It can be stopped at any
-time, even killed; the next run goes on where it was. What is packed already is not packed again.`;
+time, even killed; the next run goes on where it was. What is packed already is not packed again.
+
+Examples:
+  diffkeeper compact
+  diffkeeper compact --fast --json`;
 
 /** Adds the command to the program. */
 export function register(program: Command): void {

@@ -33,7 +33,12 @@ Times: ${TIME_FORMS}.
 Quote the #. The rule: ${TIME_RULE}.
 
 One watched folder lands directly in the target, several each under its absolute path. Owners are set when
-this runs as root. What could not be restored exactly is named on stderr; --strict makes it an error.`;
+this runs as root. What could not be restored exactly is named on stderr; --strict makes it an error.
+
+Examples:
+  diffkeeper export --time end --out restored
+  diffkeeper export --time 'before:#4' --out before --path src
+  diffkeeper export --time start --out first --strict`;
 
 /** Adds the command to the program. */
 export function register(program: Command): void {

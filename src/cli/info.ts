@@ -10,12 +10,21 @@ import { TimelineJson } from "./timeline_json.ts";
 import { shellWord } from "./timeline_text.ts";
 import { openTrace, stateDirOption, withProgress } from "./trace_options.ts";
 
+const HELP = `
+verified: the recorder compared this many names with the real folders when the command had ended.
+fidelity: what of it is not exact, and why; diffkeeper timeline --gaps lists it.
+
+Examples:
+  diffkeeper info
+  diffkeeper info --json`;
+
 /** Adds the command to the program. */
 export function register(program: Command): void {
   program.command("info")
     .description("show a recording in a few lines")
     .addOption(stateDirOption())
     .option("--json", "one JSON object")
+    .addHelpText("after", HELP)
     .action((flags: { stateDir: string; json?: boolean }) => {
       const trace = openTrace(flags.stateDir);
       try {

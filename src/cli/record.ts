@@ -40,12 +40,16 @@ interface RecordFlags {
 const collect = (value: string, all: string[] = []) => [...all, value];
 
 const EXAMPLES = `
+Exit code: the command's own, 128+n for signal n; 125 when the recorder failed (while the command ran: in place
+of a 0), 126 and 127 when the command could not be run.
+
+Patterns: *.log at any depth, src/** from a watched folder or from here, /absolute/path.
+
 Examples:
   sudo diffkeeper record -- make test
   sudo diffkeeper record --watch src --exclude '*.o' -- make -j4
-  sudo diffkeeper record --state-dir /tmp/trace -- sh -c 'echo hello > greeting.txt'
-
-Then: diffkeeper timeline, diffkeeper export --time end --out restored`;
+  sudo diffkeeper record --overwrite --wait -- sh -c 'echo hello >greeting.txt'
+  sudo diffkeeper record --state-dir trace2 --name retry -- make test`;
 
 /** Adds the command to the program. */
 export function register(program: Command): void {

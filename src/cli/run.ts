@@ -26,13 +26,13 @@ const COMMANDS = [
 
 const EXAMPLES = `
 Examples:
-  sudo diffkeeper record -- make test        record every change to the files under this folder
-  diffkeeper timeline                        what happened, event by event
-  diffkeeper timeline --path status.log      what happened to one file
-  diffkeeper export --time 2m14s --out then  the folder as it was at the end of second 14
-  diffkeeper info                            the recording in a few lines
-  diffkeeper verify                          whether the trace is whole
-  diffkeeper compact                         make the trace small`;
+  sudo diffkeeper record -- make test       # record every change to the files under this folder
+  diffkeeper timeline                       # what happened, event by event
+  diffkeeper timeline --path status.log     # what happened to one file
+  diffkeeper export --time '#4' --out then  # the folder as it was after event 4
+  diffkeeper info                           # the recording in a few lines
+  diffkeeper verify                         # whether the trace is whole
+  diffkeeper compact                        # make the trace small`;
 
 /** The whole program with all its commands; made anew on each call, so that tests can run it twice. */
 export function createProgram(): Command {

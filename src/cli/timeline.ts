@@ -52,7 +52,15 @@ A burst of writes to one file is one line, under the time and number of its last
   note        a remark of the recorder
 
 Times: ${TIME_FORMS}.
-In scripts and shells quote the #. The rule: ${TIME_RULE}.`;
+In scripts and shells quote the #. The rule: ${TIME_RULE}.
+
+Examples:
+  diffkeeper timeline
+  diffkeeper timeline --path 'src/**' --op create,write,rename
+  diffkeeper timeline --around '#3' --limit 10
+  diffkeeper timeline --from 1ms --to end --all
+  diffkeeper timeline --gaps
+  diffkeeper timeline --json --op output | tail -n 1`;
 
 /** Adds the command to the program. */
 export function register(program: Command): void {

@@ -16,7 +16,11 @@ const PROBLEMS_SHOWN_MAX = 100;
 const HELP = `
 Reads the whole trace and changes nothing: SQLite's pages, every row's key and checksum, every event and every
 reference, and that all events fold into a tree. A recording that was cut is checked up to its end. files: the
-regular files that the trace knows. Exit code: 0 no problem, 1 problems, one line each.`;
+regular files that the trace knows. Exit code: 0 no problem, 1 problems, one line each.
+
+Examples:
+  diffkeeper verify
+  diffkeeper verify --json`;
 
 /** Adds the command to the program. */
 export function register(program: Command): void {
