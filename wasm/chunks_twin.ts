@@ -3,9 +3,9 @@
  */
 import { CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, CHUNK_BYTES_WANTED } from "../src/base/limits.ts";
 
-/** A border before the wanted size needs 18 zero bits, a later one 14: two more and two less than log2 of that size. */
-export const STRICT_MASK = 0xffff_c000;
-export const LAX_MASK = 0xfffc_0000;
+/** A border before the wanted size needs 17 zero bits, a later one 13: two more and two less than log2 of that size. */
+export const STRICT_MASK = 0xffff_8000;
+export const LAX_MASK = 0xfff8_0000;
 
 let table: Int32Array | undefined;
 

@@ -164,9 +164,9 @@ export const ZSTD_WINDOW_LOG_MAX = 27;
 export const ZSTD_TABLE_LOG_MAX = 24;
 
 /** Content-defined chunks: no border before, the size wanted, a border at the latest. Part of what makes chunks equal. */
-export const CHUNK_BYTES_MIN = 1 << 14;
-export const CHUNK_BYTES_WANTED = 1 << 16;
-export const CHUNK_BYTES_MAX = 1 << 18;
+export const CHUNK_BYTES_MIN = 1 << 13;
+export const CHUNK_BYTES_WANTED = 1 << 15;
+export const CHUNK_BYTES_MAX = 1 << 17;
 
 assert(
   DELTA_BASE_WINDOW_BYTES % DELTA_WINDOW_STEP_BYTES === 0,

@@ -6,8 +6,9 @@ import { goldenBase, goldenTarget } from "./make_codecs_v1.ts";
 
 // deno-fmt-ignore
 const BORDERS = [
-  69562, 135135, 234876, 307744, 384484, 457375, 525436, 629980, 700621, 801646, 874908, 946856, 1027317, 1094102, 1213499,
-  1231932, 1263802, 1368381, 1447059, 1537614, 1629738, 1730233, 1803942, 1817080,
+  36810, 51505, 81430, 115275, 130868, 143420, 181304, 234876, 271345, 307744, 359448, 394899,
+  441388, 480881, 516414, 551701, 615212, 653313, 700621, 733445, 773254, 808389, 839148,
+  874908, 908540,
 ];
 const target = goldenTarget();
 const prefix = goldenBase();
@@ -30,6 +31,6 @@ test("zstd frames, with and without a prefix", () => {
 });
 
 test("borders of chunks", () => {
-  const copies = Array.from({ length: 40 }, (_, i) => prefix.map((byte) => byte ^ i));
+  const copies = Array.from({ length: 20 }, (_, i) => prefix.map((byte) => byte ^ i));
   expect(chunkBorders(Buffer.concat(copies))).toEqual(BORDERS);
 });
