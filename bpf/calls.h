@@ -38,6 +38,12 @@ enum dk_class {
   C_MMAP,       /* addr, len, prot, flags, fd, off */
   C_IO_URING,
   C_AIO,        /* context, count, struct iocb ** */
+  /* from here: only while a file is mapped shared and writable (mapped.h) */
+  C_SYNC_FD,    /* fd: close, fsync, fdatasync */
+  C_MSYNC,      /* addr, len */
+  C_MUNMAP,     /* addr, len */
+  C_MREMAP,     /* addr, old len, new len */
+  C_MPROTECT,   /* addr, len, prot */
 };
 
 static const volatile u8 dk_class_of[512] = {
@@ -57,6 +63,8 @@ static const volatile u8 dk_class_of[512] = {
   [463] = C_SETXATTRAT, [466] = C_REMXATTRAT,
   [49] = C_BIND,
   [9] = C_MMAP, [425] = C_IO_URING, [209] = C_AIO,
+  [3] = C_SYNC_FD, [74] = C_SYNC_FD, [75] = C_SYNC_FD,
+  [26] = C_MSYNC, [11] = C_MUNMAP, [25] = C_MREMAP, [10] = C_MPROTECT, [329] = C_MPROTECT,
 #elif defined(__TARGET_ARCH_arm64)
   [64] = C_WRITE, [68] = C_PWRITE, [66] = C_WRITEV, [70] = C_PWRITEV, [287] = C_PWRITEV2,
   [71] = C_SENDFILE, [76] = C_SPLICE, [285] = C_COPYRANGE, [29] = C_CLONE,
@@ -72,6 +80,8 @@ static const volatile u8 dk_class_of[512] = {
   [463] = C_SETXATTRAT, [466] = C_REMXATTRAT,
   [200] = C_BIND,
   [222] = C_MMAP, [425] = C_IO_URING, [2] = C_AIO,
+  [57] = C_SYNC_FD, [82] = C_SYNC_FD, [83] = C_SYNC_FD,
+  [227] = C_MSYNC, [215] = C_MUNMAP, [216] = C_MREMAP, [226] = C_MPROTECT, [288] = C_MPROTECT,
 #endif
 };
 
@@ -91,6 +101,7 @@ static const volatile u8 dk_class_of[512] = {
 #define O_APPEND 02000
 #define O_TMPFILE_BIT 020000000
 #define FMODE_CREATED 0x100000
+#define FMODE_WRITE 2
 #define S_IFMT 0170000
 #define EXT4_SUPER_MAGIC 0xef53
 #define S_IFREG 0100000
@@ -104,6 +115,7 @@ static const volatile u8 dk_class_of[512] = {
 #define MAP_TYPE 0xf
 #define MAP_SHARED 1
 #define MAP_SHARED_VALIDATE 3
+#define MAP_FIXED 0x10
 #define SIGSTOP 19
 #define RWF_APPEND 0x10
 #define RWF_NOAPPEND 0x20

@@ -19,6 +19,7 @@ enum dk_kind {
   DK_SKIP = 14, /* header only: h.ret is a lock_seq that no other record carries */
   DK_COPY = 15, /* a write whose bytes are those of another watched file */
   DK_TOUCHED = 16, /* a call that failed, and changed inodes all the same */
+  DK_SYNC = 17, /* dk_mmap: the end of a call after which a mapped file (ino 0: each of the process) must be exact */
 };
 
 /* dk_header.flags */
@@ -144,9 +145,9 @@ struct dk_exit {                 /* EXIT */
   unsigned int group_dead;       /* 1: the whole process ended */
 };
 
-struct dk_mmap {                 /* MMAP: shared writable mapping of a file in a watched folder */
-  struct dk_header h;
-  struct dk_inode inode;
+struct dk_mmap {                 /* MMAP: shared writable mapping of a file in a watched folder; SYNC. STOPPED: the task waits */
+  struct dk_header h;            /* SYNC: ret 0: the process has no writable mapping of the file any more */
+  struct dk_inode inode;         /* identity only */
   unsigned long long offset, length;
 };
 

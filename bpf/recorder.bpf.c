@@ -2,6 +2,7 @@
  * Every way to lose something has a counter (dk_shared.lost). Nothing here filters by process tree: tasks outside it are marked. */
 #include "data.h"
 #include "names.h"
+#include "mapped.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -17,7 +18,7 @@ static __always_inline void self_enter(struct task_struct *task, struct pt_regs 
 SEC("tp_btf/sys_enter")
 int BPF_PROG(on_sys_enter, struct pt_regs *regs, long nr) {
   u32 class = class_of(nr);
-  if (class == C_NONE || !dk_shared.enabled) return 0;
+  if (class == C_NONE || !dk_shared.enabled || (class >= C_SYNC_FD && !dk_shared.mapped)) return 0;
   struct task_struct *task = bpf_get_current_task_btf();
   if (call_is_32bit(task)) return 0;
   if (task->tgid == dk_shared.self_tgid) {
@@ -35,6 +36,11 @@ int BPF_PROG(on_sys_enter, struct pt_regs *regs, long nr) {
   }
   if (class < C_OPEN) {
     data_enter(st, task, class == C_SPLICE || class == C_COPYRANGE ? DK_ARG2(regs) : DK_ARG0(regs));
+    return 0;
+  }
+  if (class >= C_SYNC_FD) {
+    st->enter_ns = bpf_ktime_get_boot_ns();
+    st->syncing = sync_enter(st, task, regs, class);
     return 0;
   }
   st->enter_ns = bpf_ktime_get_boot_ns();
@@ -59,25 +65,16 @@ static __always_inline void send_note(struct task_state *st, u32 note) {
 static __always_inline void note_exit(struct task_state *st, struct task_struct *task, struct pt_regs *regs, u32 class,
                                       s64 ret) {
   if (class == C_AIO && ret > 0) aio_exit(st, DK_ARG2(regs), ret);
-  if (!st->in_tree) return;
-  if (class != C_MMAP) {
+  st->map_nr = DK_NR(regs);
+  st->map_fd = ~0u;
+  if (class >= C_SYNC_FD) {
+    if (st->syncing) sync_exit(st, task, regs, class, ret);
+    st->syncing = 0;
+  } else if (class == C_MMAP) {
+    mmap_exit(st, task, regs, ret);
+  } else if (st->in_tree) {
     send_note(st, class == C_IO_URING ? DK_NOTE_IO_URING : DK_NOTE_AIO);
-    return;
   }
-  u32 type = DK_ARG3(regs) & MAP_TYPE;
-  if ((type != MAP_SHARED && type != MAP_SHARED_VALIDATE) || !(DK_ARG2(regs) & PROT_WRITE)) return;
-  struct file *file = file_of(task, DK_ARG4(regs));
-  if (!file) return;
-  struct inode *inode = BPF_CORE_READ(file, f_inode);
-  if (!mode_is(BPF_CORE_READ(inode, i_mode), S_IFREG) || verdict_of_file(file, inode) < 0) return;
-  struct dk_mmap *o = bpf_ringbuf_reserve(&ring, sizeof(*o), 0);
-  if (!o) return lost(DK_LOST_RING);
-  header(&o->h, DK_MMAP, sizeof(*o), st->enter_ns);
-  o->h.ret = ret;
-  inode_state(&o->inode, inode);
-  o->offset = DK_ARG5(regs);
-  o->length = DK_ARG1(regs);
-  bpf_ringbuf_submit(o, BPF_RB_NO_WAKEUP);
 }
 
 /* A number of the order that no record carries: the call changed nothing watched. */
@@ -140,13 +137,13 @@ SEC("tp_btf/sys_exit")
 int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret) {
   u64 nr = DK_NR(regs);
   u32 class = class_of(nr);
-  if (class == C_NONE || !dk_shared.enabled) return 0;
+  if (class == C_NONE || !dk_shared.enabled || (class >= C_SYNC_FD && !dk_shared.mapped)) return 0;
   struct task_struct *task = bpf_get_current_task_btf();
   if (call_is_32bit(task) || task->tgid == dk_shared.self_tgid) return 0;
   struct task_state *st = bpf_task_storage_get(&tasks, task, 0, 0);
   if (!st) return 0;
-  bool sent = false;
-  if (class < C_OPEN) {
+  bool sent = false, data = class < C_OPEN;
+  if (data) {
     if (!st->file) return 0;
     if (st->fifo) {
       sent = times_exit(st, ret);
@@ -167,6 +164,7 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret) {
       sent = touched_exit(st, ret);
     }
   }
+  if (sent && dk_shared.mapped && st->in_tree && changed_mapped(st, data)) stop_current(4);
   if (!sent && st->lock_seq) send_skip(st);
   st->lock_seq = 0;
   hold_back(st);
@@ -267,6 +265,7 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child) {
   o->child_tid = child->pid;
   if (child->pid != child->tgid) o->h.flags |= DK_F_THREAD;
   bpf_ringbuf_submit(o, BPF_RB_NO_WAKEUP);
+  if (dk_shared.mapped && child->pid == child->tgid) mappings_fork(parent->tgid, child->tgid);
   return 0;
 }
 
@@ -282,6 +281,7 @@ int BPF_PROG(on_exec, struct task_struct *p, int old_pid, struct linux_binprm *b
     st->in_tree = 1;
     dk_shared.launcher_tgid = 0;
   }
+  if (dk_shared.mapped) mapping_range(st, p->tgid, R_DROP);
   if (!st->in_tree) return 0;
   st->pending = 0;
   if (task_is_32bit(p)) send_note(st, DK_NOTE_IA32);
@@ -319,7 +319,10 @@ int BPF_PROG(on_exec, struct task_struct *p, int old_pid, struct linux_binprm *b
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(on_exit, struct task_struct *p) {
   struct task_state *st = bpf_task_storage_get(&tasks, p, 0, 0);
-  if (!st || !st->in_tree) return 0;
+  if (!st) return 0;
+  bool group_dead = BPF_CORE_READ(p, signal, live.counter) == 0;
+  if (dk_shared.mapped && group_dead) mapping_range(st, p->tgid, R_DROP);
+  if (!st->in_tree) return 0;
   struct dk_exit *o = bpf_ringbuf_reserve(&ring, sizeof(*o), 0);
   if (!o) {
     lost(DK_LOST_RING);
@@ -327,7 +330,7 @@ int BPF_PROG(on_exit, struct task_struct *p) {
   }
   header(&o->h, DK_EXIT, sizeof(*o), 0);
   o->code = p->exit_code;
-  o->group_dead = BPF_CORE_READ(p, signal, live.counter) == 0;
+  o->group_dead = group_dead;
   if (p->pid != p->tgid) o->h.flags |= DK_F_THREAD;
   bpf_ringbuf_submit(o, BPF_RB_NO_WAKEUP);
   return 0;

@@ -51,6 +51,12 @@ struct task_state {
   struct dk_inode touch[DK_TOUCH_MAX];
   struct call_args args;
   struct dk_inode base[2]; /* directories that the paths of a CALL start from; the cwd of an EXEC */
+  /* mapped.h */
+  u64 map_start, map_end, map_to, map_to_end; /* addresses that the call is about */
+  struct inode_key map_hit;
+  u32 map_hits;
+  u32 map_nr, map_fd;
+  u32 syncing; /* a call that may be a sync point is running */
 };
 
 struct {
@@ -110,6 +116,7 @@ struct dk_shared {
   u32 out_dev[2];
   u64 out_ino[2];
   u64 stops;
+  u64 mapped;          /* shared mappings that are, or may become, writable */
 };
 struct dk_shared dk_shared;
 
@@ -219,9 +226,9 @@ static __always_inline void stop_current(u32 why) {
   if (!h) return;
   header(h, DK_STOP, sizeof(*h), 0);
   h->ret = why;
-  bpf_ringbuf_submit(h, BPF_RB_NO_WAKEUP);
   __sync_fetch_and_add(&dk_shared.stops, 1);
-  bpf_send_signal(SIGSTOP);
+  bpf_send_signal(SIGSTOP); /* before the record is seen: a SIGCONT that came first would leave the task stopped */
+  bpf_ringbuf_submit(h, BPF_RB_NO_WAKEUP);
 }
 
 static __always_inline void hold_back(struct task_state *st) {

@@ -116,6 +116,31 @@ export const DRAIN_TURN_BYTES_MAX = 1 << 24;
 /** Pause of the drain when the ring is empty, in milliseconds. */
 export const DRAIN_PAUSE_MS = 2;
 
+/** How often files that are mapped shared and writable are compared while the command runs, unless --mmap-interval says otherwise. */
+export const MAPPED_INTERVAL_MS = 20;
+
+/** Bounds of --mmap-interval: the drain's own pause, and what still may be called a resolution. */
+export const MAPPED_INTERVAL_MS_MIN = 2;
+export const MAPPED_INTERVAL_MS_MAX = 60_000;
+
+/** A look that takes longer than this part of the interval makes the interval longer: a quarter of one core at most. */
+export const MAPPED_LOOK_PART = 0.25;
+
+/** Known content of mapped files that is kept to compare with, holes not counted. A file beyond is read at the end, with a note. */
+export const MAPPED_SHADOW_BYTES_MAX = 256 << 20;
+
+/** Mapped files that are compared at the same time: each keeps a descriptor. */
+export const MAPPED_FILES_MAX = 256;
+
+/** Mapped files are read, compared and kept in pieces of this size. */
+export const MAPPED_CHUNK_BYTES = 1 << 16;
+
+/** Changed bytes that one look between sync points takes; the rest follows with the next. */
+export const MAPPED_LOOK_BYTES_MAX = 32 << 20;
+
+/** Changes of one file at one moment that lie nearer than this become one event. */
+export const MAPPED_JOIN_BYTES = 64;
+
 /** How long the end of a recording waits for records that are still being written, in milliseconds. */
 export const DRAIN_END_MS_MAX = 2_000;
 

@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { formatBytes, formatCount, formatDurationNs } from "../base/units.ts";
 import { type Fidelity, fidelityText, isExact } from "../format/fidelity.ts";
+import { type SampledInfo, sampledText } from "../format/recording_info.ts";
 import { formatTime } from "../format/time_expr.ts";
 import { binaryOf, textOf } from "../history/path_text.ts";
 import type { Trace, TraceTotals } from "../history/trace.ts";
@@ -74,6 +75,8 @@ export interface Facts {
    * not cut: what came after the cut is missing.
    */
   fidelity: Fidelity & { exact: boolean };
+  /** How files that were mapped shared and writable were followed. */
+  sampled: { files: number; interval_ms: number; slowest_ms: number } | null;
   kernel: string;
   machine: string;
   host: string;
@@ -114,12 +117,23 @@ export function factsOf(trace: Trace): Facts {
     losses: end?.losses ?? {},
     verified: end?.audit ?? null,
     fidelity: { exact: isExact(fidelity) && state !== "cut", ...fidelity },
+    sampled: end?.sampled === undefined ? null : sampledFacts(end.sampled),
     kernel: recording.kernel,
     machine: recording.machine,
     host: recording.host,
     tracer: recording.tracer,
     versions: recording.versions,
   };
+}
+
+function sampledFacts({ files, intervalMs, slowestMs }: SampledInfo): Facts["sampled"] {
+  return { files, interval_ms: intervalMs, slowest_ms: slowestMs };
+}
+
+function sampledLine({ sampled }: Facts): string {
+  if (sampled === null) return "";
+  const { files, interval_ms: intervalMs, slowest_ms: slowestMs } = sampled;
+  return sampledText({ files, intervalMs, slowestMs });
 }
 
 function linesOf(facts: Facts): string[] {
@@ -143,6 +157,7 @@ function linesOf(facts: Facts): string[] {
     ],
     ["verified", verifiedText(facts)],
     ["fidelity", fidelityWords(facts)],
+    ["sampled", sampledLine(facts)],
     ["kernel", [facts.kernel, facts.machine].filter((text) => text !== "").join(" ")],
     ["tracer", facts.tracer],
     ["versions", Object.entries(facts.versions).map((pair) => pair.join(" ")).join(", ")],

@@ -8,7 +8,14 @@ import type { Command } from "commander";
 import { resolve } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
 import { asDiffKeeperError, DiffKeeperError } from "../base/error.ts";
-import { RING_BYTES, RING_BYTES_MAX, RING_BYTES_MIN } from "../base/limits.ts";
+import {
+  MAPPED_INTERVAL_MS,
+  MAPPED_INTERVAL_MS_MAX,
+  MAPPED_INTERVAL_MS_MIN,
+  RING_BYTES,
+  RING_BYTES_MAX,
+  RING_BYTES_MIN,
+} from "../base/limits.ts";
 import { formatCount } from "../base/units.ts";
 import { commandUser } from "../record/invoker.ts";
 import { procStrings } from "../record/launcher.ts";
@@ -33,6 +40,7 @@ interface RecordFlags {
   overwrite?: boolean;
   audit: boolean;
   wait?: boolean;
+  mmapInterval?: string;
   baselineMax?: string;
   ringSize?: string;
 }
@@ -65,6 +73,7 @@ export function register(program: Command): void {
     .option("--overwrite", "replace a trace that is in the state-dir")
     .option("--baseline-max <size>", "refuse to start when the folders hold more (default 8G)")
     .option("--ring-size <size>", "kernel buffer, a power of two from 256K to 1G (default 32M)")
+    .option("--mmap-interval <ms>", "how often mapped files are compared (default 20ms)")
     .option("--no-audit", "do not compare the folders with the trace at the end")
     .option("--wait", "record until all processes that the command has started have ended")
     .option("--quiet", "print nothing but errors")
@@ -102,6 +111,16 @@ function ringBytes(text: string | undefined): number {
   return bytes;
 }
 
+function mmapInterval(text: string | undefined): number {
+  if (text === undefined) return MAPPED_INTERVAL_MS;
+  const ms = Number(/^(\d{1,6})(ms)?$/.exec(text)?.[1] ?? "NaN");
+  if (ms >= MAPPED_INTERVAL_MS_MIN && ms <= MAPPED_INTERVAL_MS_MAX) return ms;
+  throw new DiffKeeperError(
+    "usage",
+    `cannot use --mmap-interval "${text}": it must be from 2ms to 60000ms`,
+  );
+}
+
 /** How this program is started again: the binary alone, or the runtime with the source file. */
 function selfCommand(): string[] {
   return Bun.main.startsWith("/$bunfs/") ? [process.execPath] : [process.execPath, Bun.main];
@@ -132,6 +151,7 @@ async function record(command: string[], flags: RecordFlags): Promise<number> {
   // usage errors are thrown before this point or here, and keep exit code 2
   const ring = ringBytes(flags.ringSize);
   const json = flags.json === true;
+  const interval = mmapInterval(flags.mmapInterval);
   const baseline = flags.baselineMax === undefined
     ? undefined
     : parseSize("--baseline-max", flags.baselineMax);
@@ -150,6 +170,7 @@ async function record(command: string[], flags: RecordFlags): Promise<number> {
         argv: command,
         ringBytes: ring,
         audit: flags.audit,
+        mappedIntervalMs: interval,
         version: manifest.version,
         ...(baseline === undefined ? {} : { baselineBytesMax: baseline }),
         ...(viaSudo ? { owner: { uid: user.uid, gid: user.gid } } : {}),

@@ -47,7 +47,7 @@ A burst of writes to one file is one line, under the time and number of its last
 
 --gaps lists what is not exact; #0 is the baseline:
   gap         changes were lost here                unread   content could not be had: zeros instead
-  settled     read back later, not as it happened   mapped   written through memory: see the resync after it
+  settled     read back later, not as it happened   mapped   stored through memory, found by comparing
   concurrent  overlapped another change             resync   the whole content was read back
   note        a remark of the recorder
 

@@ -4,7 +4,7 @@
  * apply: path_b64, to, to_b64, offset, length, pid, comm, outside, and what an operation has of its own.
  */
 import { INEXACT_FLAGS, inexactWords } from "../format/fidelity.ts";
-import { EventFlag, Op, type OpName } from "../format/trace_event.ts";
+import { EventFlag, Op, type OpName, shownOp } from "../format/trace_event.ts";
 import { base64Of, isText, textOf } from "../history/path_text.ts";
 import type { EventPlace } from "../history/places.ts";
 import type { TimelineEntry } from "../history/timeline.ts";
@@ -92,12 +92,12 @@ export class TimelineJson {
   }
 
   #head(entry: TimelineEntry): Record<string, unknown> {
-    const { seq, tNs, op, place } = entry;
+    const { seq, tNs, op, flags, place } = entry;
     const object: Record<string, unknown> = {
       seq,
       t_ns: tNs,
       wall: this.wall(tNs),
-      op: OP_NAMES.get(op),
+      op: OP_NAMES.get(shownOp(op, flags)),
       root: place.root < 0 ? null : textOf(this.#roots[place.root] ?? ""),
     };
     putPath(object, "path", place.path);
@@ -120,6 +120,7 @@ export class TimelineJson {
     }
     if ((flags & EventFlag.OUTSIDE) !== 0) object["outside"] = true;
     if ((flags & EventFlag.UNREAD) !== 0) object["unread"] = true;
+    if ((flags & EventFlag.MAPPED) !== 0) object["stored"] = true;
     if ((flags & EventFlag.SETTLED) !== 0) object["settled"] = true;
     if ((flags & EventFlag.CONCURRENT) !== 0) object["concurrent"] = true;
     if (place.unlinked) object["unlinked"] = true;

@@ -6,7 +6,7 @@
 import { formatBytes, formatCount } from "../base/units.ts";
 import { inexactWords } from "../format/fidelity.ts";
 import { formatTime } from "../format/time_expr.ts";
-import { EventFlag, Op, type TraceEvent } from "../format/trace_event.ts";
+import { EventFlag, Op, shownOp, type TraceEvent } from "../format/trace_event.ts";
 import type { Burst } from "../history/bursts.ts";
 import { textOf } from "../history/path_text.ts";
 import type { Trace } from "../history/trace.ts";
@@ -76,7 +76,7 @@ export class TimelineText {
   line(burst: Burst): string {
     const { last } = burst;
     const { aligned } = this.#style;
-    const name = OP_NAMES.get(last.op) ?? "?";
+    const name = OP_NAMES.get(shownOp(last.op, last.flags)) ?? "?";
     const number = `#${last.seq}`.padStart(this.#seqWidth);
     const op = aligned ? name.padEnd(OP_WIDTH) : name;
     const parts = [this.#paint(this.#time(last.tNs), SGR.dim), number];
@@ -186,6 +186,7 @@ function detailsOf(burst: Burst, why: boolean): string {
   if (own !== "") parts.push(own);
   if (count > 1) parts.push(`since #${burst.firstSeq}`);
   if (!why) parts.push(...flagTexts(burst.flags));
+  if (!why && last.op === Op.MMAP) parts.push("mapped");
   if ((burst.flags & EventFlag.OUTSIDE) !== 0) parts.push("outside");
   if (last.place.unlinked) parts.push("deleted");
   return parts.join(", ");
@@ -206,7 +207,7 @@ function ownDetails(burst: Burst): string {
     case Op.WRITE:
       if (event?.source !== undefined) return `${formatBytes(length)} copied`;
       if (burst.count === 1) return formatBytes(length);
-      return `${formatBytes(burst.bytes)} in ${formatCount(burst.count)} writes`;
+      return `${formatBytes(burst.bytes)} in ${formatCount(burst.count)} ${writesOf(burst)}`;
     case Op.OUTPUT:
     case Op.MMAP:
     case Op.RESYNC:
@@ -232,6 +233,10 @@ function ownDetails(burst: Burst): string {
     default:
       return "";
   }
+}
+
+function writesOf(burst: Burst): string {
+  return (burst.last.flags & EventFlag.MAPPED) !== 0 ? "changes" : "writes";
 }
 
 function xattrText(event: TraceEvent | undefined): string {

@@ -19,7 +19,8 @@ export const INEXACT_WORDS = [
 export type InexactWord = (typeof INEXACT_WORDS)[number];
 
 /** Flags of an event that is not exact. */
-export const INEXACT_FLAGS = EventFlag.SETTLED | EventFlag.CONCURRENT | EventFlag.UNREAD;
+export const INEXACT_FLAGS = EventFlag.SETTLED | EventFlag.CONCURRENT | EventFlag.UNREAD |
+  EventFlag.MAPPED;
 
 const WORD_OF_OP: ReadonlyMap<number, InexactWord> = new Map<number, InexactWord>([
   [Op.GAP, "gap"],
@@ -32,6 +33,7 @@ const WORDS_OF_FLAGS: readonly (readonly [number, InexactWord])[] = [
   [EventFlag.UNREAD, "unread"],
   [EventFlag.SETTLED, "settled"],
   [EventFlag.CONCURRENT, "concurrent"],
+  [EventFlag.MAPPED, "mapped"],
 ];
 
 /** Whether an event is anything else than exact. */

@@ -34,6 +34,7 @@ export const Kind = {
   SKIP: 14,
   COPY: 15,
   TOUCHED: 16,
+  SYNC: 17,
 } as const;
 
 /** dk_header.flags (DK_F_*). */

@@ -54,6 +54,24 @@ export interface EndInfo {
   fidelity?: Fidelity;
   /** Processes of the command that were alive when the recording ended. Absent: not counted. */
   running?: number;
+  /** Absent: no file was mapped shared and writable. */
+  sampled?: SampledInfo;
+}
+
+/** How well changes through shared mappings were seen. */
+export interface SampledInfo {
+  /** Files that were mapped shared and writable. */
+  files: number;
+  /** How often they were to be compared between sync points, and the longest time between two comparisons. */
+  intervalMs: number;
+  slowestMs: number;
+}
+
+/** `3 files mapped shared, every 20 ms (at most 45 ms apart)`: what happened between sync points is as old as that. */
+export function sampledText({ files, intervalMs, slowestMs }: SampledInfo): string {
+  const what = files === 1 ? "1 file mapped shared" : `${files} files mapped shared`;
+  const slowest = slowestMs > intervalMs ? ` (at most ${slowestMs} ms apart)` : "";
+  return `${what}, every ${intervalMs} ms${slowest}`;
 }
 
 /** The JSON object of `i:recording`. */
@@ -94,6 +112,13 @@ export function encodeEnd(end: EndInfo): JsonValueRecord {
       : { audit: { entries: end.audit.entries, differences: end.audit.differences } }),
     ...(end.fidelity === undefined ? {} : { fidelity: { ...end.fidelity } }),
     ...(end.running === undefined ? {} : { running: end.running }),
+    ...(end.sampled === undefined ? {} : {
+      sampled: {
+        files: end.sampled.files,
+        interval_ms: end.sampled.intervalMs,
+        slowest_ms: end.sampled.slowestMs,
+      },
+    }),
   };
 }
 
@@ -137,6 +162,7 @@ export function decodeEnd(json: JsonRecord): EndInfo {
     ...audit(json),
     ...fidelity(json),
     ...(json["running"] === undefined ? {} : { running: count(json, "running") }),
+    ...sampled(json),
   };
 }
 
@@ -154,6 +180,16 @@ function fidelity(json: JsonRecord): { fidelity?: Fidelity } {
   const fidelity = newFidelity();
   for (const word of INEXACT_WORDS) fidelity[word] = count(found, word);
   return { fidelity };
+}
+
+function sampled(json: JsonRecord): { sampled?: SampledInfo } {
+  const found = json["sampled"];
+  if (found === undefined) return {};
+  if (!isRecord(found)) throw wrong("sampled");
+  const intervalMs = count(found, "interval_ms");
+  return {
+    sampled: { files: count(found, "files"), intervalMs, slowestMs: count(found, "slowest_ms") },
+  };
 }
 
 function rootPath(value: unknown): string {

@@ -46,7 +46,13 @@ export const EventFlag = {
   CONCURRENT: 32,
   KEEP_SIZE: 64,
   UNREAD: 128,
+  MAPPED: 256,
 } as const;
+
+/** The op that people see: a WRITE through a mapping is MMAP. */
+export function shownOp(op: number, flags: number): number {
+  return op === Op.WRITE && (flags & EventFlag.MAPPED) !== 0 ? Op.MMAP : op;
+}
 
 /** State of an inode. `mode` holds type and permission bits as in st_mode; `rdev` is the kernel's (major << 20 | minor). */
 export interface Attr {

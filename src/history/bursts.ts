@@ -3,7 +3,7 @@
  * one line. It stands where its last write stands, so that "a time includes everything printed under it" and "#N is the
  * state after N" stay true for folded lines. A pause or a long time ends a burst, so that a slow log keeps its rhythm.
  */
-import { Op } from "../format/trace_event.ts";
+import { EventFlag, Op } from "../format/trace_event.ts";
 import type { TimelineEntry } from "./timeline.ts";
 
 /** A pause of this length ends a burst. */
@@ -44,7 +44,10 @@ export function* foldBursts(entries: Iterable<TimelineEntry>): Generator<Burst> 
       yield single(entry);
       continue;
     }
-    const burst = open.find((one) => one.last.node === entry.node && one.last.pid === entry.pid);
+    const burst = open.find(({ last }) =>
+      last.node === entry.node && last.pid === entry.pid &&
+      (last.flags & EventFlag.MAPPED) === (entry.flags & EventFlag.MAPPED)
+    );
     if (burst !== undefined && isWithin(burst, entry)) {
       burst.last = entry;
       burst.count++;

@@ -7,7 +7,7 @@ import type { EventCursor } from "../format/event_codec.ts";
 import type { Glob } from "../format/glob.ts";
 import { isInexact } from "../format/fidelity.ts";
 import { isAfterSpan, isBeforeSpan, type TimeSpan } from "../format/time_expr.ts";
-import { EventFlag, Op, type TraceEvent } from "../format/trace_event.ts";
+import { EventFlag, Op, shownOp, type TraceEvent } from "../format/trace_event.ts";
 import { changesNames, type EventPlace, Places } from "./places.ts";
 import type { OnProgress, Trace } from "./trace.ts";
 
@@ -122,7 +122,7 @@ export class Timeline {
     const { ops, pids, from, inexact } = this.#filter;
     if (inexact === true && !isInexact(op, cursor.flags)) return false;
     if (from !== undefined && isBeforeSpan(from, cursor.seq, cursor.tNs)) return false;
-    if (ops !== undefined && !ops.has(op)) return false;
+    if (ops !== undefined && !ops.has(shownOp(op, cursor.flags))) return false;
     return pids === undefined || op === Op.GAP || pids.has(cursor.pid);
   }
 

@@ -14,7 +14,7 @@ import {
   writeSync,
 } from "node:fs";
 import { assert } from "../base/assert.ts";
-import { Kind } from "../format/kernel_record.ts";
+import { KernelFlag, Kind } from "../format/kernel_record.ts";
 import { isAlive } from "./process_ids.ts";
 
 const FREEZE_PART = 0.5;
@@ -122,11 +122,20 @@ export class Freezer {
     if (this.#frozen) this.#freeze(false);
   }
 
+  /** A STOP record says nothing else. */
   isStop(words: Uint32Array, offset: number): boolean {
     return ((words[(offset >> 2) + HEADER_WORDS.KIND] ?? 0) & KIND_MASK) === Kind.STOP;
   }
 
-  /** A STOP record: its process waits for us. */
+  /** Does the process that this record is about wait for us? Also at a sync point of a mapped file, where no STOP is sent. */
+  isHeld(words: Uint32Array, offset: number): boolean {
+    const word = words[(offset >> 2) + HEADER_WORDS.KIND] ?? 0;
+    const kind = word & KIND_MASK;
+    if (kind === Kind.STOP) return true;
+    return (kind === Kind.MMAP || kind === Kind.SYNC) && (word >>> 16 & KernelFlag.STOPPED) !== 0;
+  }
+
+  /** The process of this record waits for us. */
   stopped(words: Uint32Array, offset: number): void {
     const pid = words[(offset >> 2) + HEADER_WORDS.PID] ?? 0;
     assert(pid > 1, "a STOP record names a process");

@@ -55,8 +55,6 @@ export class Journal implements EventSink {
   #unsynced = false;
   #syncedAtMs = 0;
   #processes = new Map<string, ProcessInfo>();
-  /** Nodes that were mapped shared and writable. */
-  readonly mapped = new Set<number>();
   /** The command's first exec was seen. */
   started = false;
   /** Why writing ended before the command did. */
@@ -73,7 +71,6 @@ export class Journal implements EventSink {
     if (event.node !== 0) this.#touch(event, offset);
     countInexact(this.fidelity, event.op, event.flags);
     if (event.op === Op.EXEC) this.started = true;
-    if (event.op === Op.MMAP && event.node !== 0) this.mapped.add(event.node);
     if (event.op === Op.WRITE) this.#bytes += event.length ?? 0;
     this.#appended();
   }

@@ -18,6 +18,7 @@ import { IMPORT_ENTRIES_MAX } from "../base/limits.ts";
 import type { KernelInode } from "../format/kernel_decode.ts";
 import type { Assist, ReadTarget, TreeEntry } from "../resolve/sink.ts";
 import { AT_FDCWD, FileType, InodeStat } from "./inode_stat.ts";
+import { FollowedFiles } from "./mapped_files.ts";
 import { XattrReader } from "./xattrs.ts";
 
 const O_PATH_FREE = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW | 0o2000000;
@@ -40,6 +41,7 @@ export class LiveAssist implements Assist {
   readonly #stat = new InodeStat();
   readonly #xattrs = new XattrReader();
   readonly #handle = pinned(HANDLE_BYTES);
+  readonly mapped = new FollowedFiles((target) => this.#openFile(target));
   /** The file read last, kept open for the next piece. */
   #open: { dev: number; ino: number; fd: number } | undefined;
 
@@ -125,6 +127,11 @@ export class LiveAssist implements Assist {
   }
 
   close(): void {
+    this.mapped.close();
+    this.#forget();
+  }
+
+  #forget(): void {
     if (this.#open !== undefined) closeSync(this.#open.fd);
     this.#open = undefined;
   }
@@ -137,7 +144,14 @@ export class LiveAssist implements Assist {
   #fdOf(target: ReadTarget): number {
     const { dev, ino } = target;
     if (this.#open?.dev === dev && this.#open.ino === ino) return this.#open.fd;
-    this.close();
+    this.#forget();
+    const fd = this.#openFile(target);
+    if (fd >= 0) this.#open = { dev, ino, fd };
+    return fd;
+  }
+
+  /** A descriptor for reading that the caller owns, or -1. */
+  #openFile(target: ReadTarget): number {
     let fd = this.#byHandle(target);
     if (fd < 0 && target.pid !== 0 && target.fd >= 0) {
       fd = this.#byPath(
@@ -147,12 +161,9 @@ export class LiveAssist implements Assist {
     }
     if (fd < 0 && target.path !== undefined) fd = this.#byPath(target.path, O_PATH_FREE);
     if (fd < 0) return -1;
-    if (
-      this.#stat.readFd(fd) === 0 && this.#stat.ino === ino && this.#stat.type === FileType.REGULAR
-    ) {
-      this.#open = { dev, ino, fd };
-      return fd;
-    }
+    const stat = this.#stat;
+    const isRegular = stat.readFd(fd) === 0 && stat.type === FileType.REGULAR;
+    if (isRegular && stat.ino === target.ino) return fd;
     closeSync(fd);
     return -1;
   }

@@ -26,6 +26,8 @@ export interface OpenRequest {
   baselineBytesMax?: number;
   /** Compare the folders with the trace at the end. */
   audit: boolean;
+  /** How often files that are mapped shared and writable are compared. */
+  mappedIntervalMs: number;
   /** Owner of the trace, when it is not the recorder's own user. */
   owner?: { uid: number; gid: number };
   version: string;

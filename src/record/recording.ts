@@ -30,6 +30,7 @@ import { CLOCK_BOOTTIME, CLOCK_REALTIME, clockNs } from "./kernel_clock.ts";
 import { type HandleMount, LiveAssist } from "./live_assist.ts";
 import { LossWatch } from "./loss_watch.ts";
 import { type OpenRequest, plainError, type RecordingSummary } from "./messages.ts";
+import { type LookOptions, MappedSampler } from "./mapped_sampler.ts";
 import { checkPidNamespace, isAlive } from "./process_ids.ts";
 import { rescan } from "./rescan.ts";
 import { WatchSet } from "./watch.ts";
@@ -54,6 +55,11 @@ export class Recording {
   readonly #early = new EarlyRecords();
   readonly #mounts: HandleMount[] = [];
   readonly #losses: LossWatch;
+  readonly #sampler: MappedSampler;
+  readonly #looking: LookOptions = {
+    catchUp: () => this.#drainPending(),
+    now: () => Number(clockNs(CLOCK_BOOTTIME) - this.#startNs),
+  };
   #assist: LiveAssist | undefined;
   #resolver: Resolver | undefined;
   #state: State = "opening";
@@ -73,6 +79,7 @@ export class Recording {
     this.#journal = new Journal(parts.writer, this.#tree);
     this.#freezer = new Freezer(request.ringBytes);
     this.#losses = new LossWatch(parts.kernel.shared);
+    this.#sampler = new MappedSampler(request.mappedIntervalMs);
     this.notes.push(...parts.watch.notes);
   }
 
@@ -234,6 +241,7 @@ export class Recording {
       while (this.#state === "running") {
         const bytes = this.#turn();
         if (bytes === 0) this.#idle();
+        if (this.#resolver !== undefined) this.#sampler.turn(this.#resolver, this.#looking);
         // a turn of the event loop for messages; a pause when there was nothing
         await Bun.sleep(bytes > 0 ? 0 : DRAIN_PAUSE_MS);
       }
@@ -253,8 +261,8 @@ export class Recording {
     if (resolver === undefined) return 0;
     this.#freezer.look(ring.pendingBytes, (pid) => resolver.needs(pid));
     const bytes = ring.drain((u8, u32, offset) => {
-      if (this.#freezer.isStop(u32, offset)) this.#freezer.stopped(u32, offset);
-      else resolver.accept(u8, u32, offset);
+      if (this.#freezer.isHeld(u32, offset)) this.#freezer.stopped(u32, offset);
+      if (!this.#freezer.isStop(u32, offset)) resolver.accept(u8, u32, offset);
     }, DRAIN_TURN_BYTES_MAX);
     this.#losses.report(resolver);
     this.#freezer.look(ring.pendingBytes, (pid) => resolver.needs(pid));
@@ -296,6 +304,7 @@ export class Recording {
     }
     this.#drainAll(resolver);
     this.#freezer.release();
+    this.#sampler.note(resolver, this.#journal, this.#looking.now());
     const verdict = this.#audit(resolver);
     this.#journal.finish();
     const summary = this.#summary(endNs, resolver, verdict);
@@ -307,7 +316,8 @@ export class Recording {
     this.#keep();
     // what could not be written to its end has no end row: readers see it as cut
     if (summary.failed === undefined) {
-      this.#writer.finish(encodeEnd({ exitCode, endNs, ...summary }));
+      const sampled = this.#sampler.info(resolver);
+      this.#writer.finish(encodeEnd({ exitCode, endNs, ...summary, ...sampled }));
     } else this.#writer.abort();
     this.#close();
     return summary;
@@ -317,6 +327,7 @@ export class Recording {
   #drainAll(resolver: Resolver): void {
     this.#drainPending();
     resolver.flush();
+    this.#sampler.look(resolver, { ...this.#looking, catchUp: () => resolver.flush() });
     this.#losses.report(resolver);
   }
 
@@ -336,7 +347,7 @@ export class Recording {
       watch: this.#watch,
       tree: this.#tree,
       sink: this.#journal,
-      reread: new Set([...this.#journal.mapped, ...resolver.suspects]),
+      reread: resolver.suspects,
       catchUp: () => this.#drainAll(resolver),
       endNs: () => Number(clockNs(CLOCK_BOOTTIME) - this.#startNs),
     });
@@ -383,7 +394,7 @@ export class Recording {
     // first no more stops, then whoever was stopped goes on
     this.#kernel.shared.enabled = false;
     this.#kernel.ring.drain((_, words, offset) => {
-      if (this.#freezer.isStop(words, offset)) this.#freezer.stopped(words, offset);
+      if (this.#freezer.isHeld(words, offset)) this.#freezer.stopped(words, offset);
     }, this.#kernel.ring.sizeBytes);
     this.#freezer.release();
     if (this.#journal.started) this.#writer.abort();

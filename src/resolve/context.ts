@@ -14,6 +14,7 @@ import {
   type TraceEvent,
 } from "../format/trace_event.ts";
 import { InodeMap } from "./inode_map.ts";
+import { Mapped } from "./mapped.ts";
 import { MTIME_UNKNOWN, type Node } from "./node.ts";
 import { Places } from "./places.ts";
 import { Recent } from "./recent.ts";
@@ -72,6 +73,8 @@ export class Context {
   readonly ignored = new InodeMap<number>();
   /** Last writes of every node. */
   readonly recent = new Recent();
+  /** Files mapped shared and writable. */
+  readonly mapped: Mapped | undefined;
   /** Devices whose file system says which inodes a call touched. */
   readonly touching = new Set<number>();
   readonly stats: ResolverStats = {
@@ -99,6 +102,8 @@ export class Context {
     this.options = options;
     this.sink = sink;
     this.places = new Places(tree, options);
+    const files = options.assist?.mapped;
+    this.mapped = files === undefined ? undefined : new Mapped(this, files);
   }
 
   /** Event time: never decreasing. */
@@ -135,7 +140,10 @@ export class Context {
       ...fields,
       flags: outside | this.extra | (fields.flags ?? 0),
     };
+    const mapped = node !== 0 && (this.mapped?.count ?? 0) > 0 ? this.mapped : undefined;
+    mapped?.before(event);
     this.tree.apply(event);
+    mapped?.after(event);
     this.stats.events++;
     this.epoch++;
     if (node !== 0) this.touch(node);

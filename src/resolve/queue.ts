@@ -72,9 +72,13 @@ export class Queue {
 
   /** Does a write of this process wait whose bytes must still be read back? It must not run on until then. */
   needs(pid: number): boolean {
-    return this.#units.some((unit) =>
-      unit.kind === "write" && unit.head.pid === pid && unit.missing.length > 0
-    );
+    const isMapped = (this.#ctx.mapped?.count ?? 0) > 0;
+    return this.#units.some((unit) => {
+      if (unit.head.pid !== pid) return false;
+      // at whatever happens to a mapped file its task stands still until the file was compared
+      if (isMapped || unit.kind === "mmap" || unit.kind === "sync") return true;
+      return unit.kind === "write" && unit.missing.length > 0;
+    });
   }
 
   /** Takes a unit in ring order: it is worked on now, or it waits. */

@@ -26,6 +26,7 @@ import { Header, KernelFlag, Kind } from "../format/kernel_record.ts";
 import { type Syscall, syscallTable } from "../format/kernel_syscall.ts";
 import { announce } from "./announced.ts";
 import { Context, type Head, type ResolverStats } from "./context.ts";
+import type { Mapped } from "./mapped.ts";
 import { Processes } from "./processes.ts";
 import { Queue } from "./queue.ts";
 import type { EventSink, ProcessInfo, ResolverOptions } from "./sink.ts";
@@ -104,6 +105,16 @@ export class Resolver {
     this.#queue.expire();
   }
 
+  /** Nothing waits: what was taken so far has taken effect. */
+  get isSettled(): boolean {
+    return this.#queue.isEmpty && this.#writes.partial.size === 0;
+  }
+
+  /** Files mapped shared and writable, to be looked at between sync points. */
+  get mapped(): Mapped | undefined {
+    return this.#ctx.mapped;
+  }
+
   /** Lets everything go that still waits. After it, the tree is the state after the last record. */
   flush(): void {
     for (const unit of this.#writes.partial.values()) {
@@ -161,7 +172,9 @@ export class Resolver {
         return;
       case Kind.FORK:
         if ((head.flags & KernelFlag.THREAD) === 0) {
-          this.#processes.fork(head, decodeFork(record).childPid);
+          const { childPid } = decodeFork(record);
+          this.#processes.fork(head, childPid);
+          this.#ctx.mapped?.fork(head.pid, childPid);
         }
         return;
       default: {
@@ -191,6 +204,8 @@ export class Resolver {
       }
       case Kind.MMAP:
         return { kind: "mmap", head, mmap: decodeMmap(record) };
+      case Kind.SYNC:
+        return { kind: "sync", head, mmap: decodeMmap(record) };
       case Kind.NOTE:
         return { kind: "note", head, note: decodeNote(record).note };
       case Kind.LOSS:

@@ -81,6 +81,39 @@ export interface TreeEntry {
   target?: string;
 }
 
+/** Changed bytes of a mapped file; `bytes` are good until the next range is asked for. */
+export interface MappedRange {
+  offset: number;
+  bytes: Uint8Array;
+  /** It is not known what was there before: the bytes need not be new. */
+  doubtful: boolean;
+}
+
+/**
+ * What the recorder knows of files that are mapped shared and writable, to compare them with what they hold. Files are given by their
+ * node. What a kernel record or an event says must be told, in its order, so that only what nobody told is found.
+ */
+export interface MappedFiles {
+  /** Follows a file from what it holds now, of the size it has in the tree; false: it cannot be read, or it is too much. */
+  follow(node: number, target: ReadTarget, size: number): boolean;
+  forget(node: number): void;
+  wrote(node: number, at: { offset: number; bytes: Uint8Array }): void;
+  /** The range is zeros now. */
+  zeroed(node: number, range: { offset: number; length: number }): void;
+  resized(node: number, size: number): void;
+  /** It changed in a way nobody can tell: the range counts as changed at the next look. */
+  unsure(node: number, range: { offset: number; length: number }): void;
+  /** What differs, in ascending order, known from then on. `except`: bytes that count as unchanged. */
+  changes(node: number, except?: { offset: number; length: number }): Iterable<MappedRange>;
+  /** What differs, copied and not yet known; `take` gives of it what nobody changed in between. */
+  look(node: number): MappedRange[];
+  take(node: number, found: MappedRange[]): MappedRange[];
+  /** Modification time of the file; undefined: it cannot be had. */
+  mtime(node: number): { sec: number; nsec: number } | undefined;
+  /** Files that became too much to follow since the last call. */
+  lost(): number[];
+}
+
 /** Live help; every answer may be undefined: not possible. Paths are absolute binary strings. */
 export interface Assist {
   /** Up to `length` bytes at `offset`; fewer: the file ends there. */
@@ -93,6 +126,7 @@ export interface Assist {
   xattrs?(path: string): Map<string, Uint8Array> | undefined;
   /** Bytes of a stopped process's memory; without `length` up to the first NUL. A binary string. */
   memory?(pid: number, address: number, length?: number): string | undefined;
+  mapped?: MappedFiles;
   /** Target of a symlink; undefined for everything else. */
   readlink?(path: string): string | undefined;
 }

@@ -55,6 +55,7 @@ export type Unit =
   | { kind: "exec"; head: Head; exec: ExecRecord }
   | { kind: "exit"; head: Head; code: number }
   | { kind: "mmap"; head: Head; mmap: MmapRecord }
+  | { kind: "sync"; head: Head; mmap: MmapRecord }
   | { kind: "note"; head: Head; note: number }
   | { kind: "gap"; head: Head; text: string; loss: { events: number; bytes: number } };
 

@@ -92,16 +92,20 @@ export class Worker {
         return touchedOnly(ctx, unit.touched);
       case "exec": {
         const { exec, head } = unit;
+        ctx.mapped?.gone(head.pid);
         this.#processes.exec(head, exec, this.#cwd(exec.cwdDev, exec.cwdIno));
         ctx.emit(Op.EXEC, 0, { path: exec.exe, argv: exec.argv });
         return "done";
       }
       case "exit":
+        ctx.mapped?.gone(unit.head.pid);
         this.#processes.exit(unit.head, unit.code);
         ctx.emit(Op.EXIT, 0, { length: unit.code >>> 0 });
         return "done";
       case "mmap":
         return this.#mmap(unit);
+      case "sync":
+        return this.#sync(unit);
       case "note":
         if (this.#isNew(`n${unit.head.pid}:${unit.note}`)) {
           ctx.emit(Op.NOTE, 0, { text: NOTE_TEXT.get(unit.note) ?? `note ${unit.note}` });
@@ -143,8 +147,18 @@ export class Worker {
     const { inode, offset, length } = unit.mmap;
     const node = this.#ctx.tree.lookup(inode.dev, inode.ino, inode.gen);
     if (!node) return "done";
-    if (!this.#isNew(`m${unit.head.pid}:${node.id}`)) return "done";
-    this.#ctx.emit(Op.MMAP, node.id, { offset, length });
+    if (this.#isNew(`m${unit.head.pid}:${node.id}`)) {
+      this.#ctx.emit(Op.MMAP, node.id, { offset, length });
+    }
+    if (this.#ctx.mapped) this.#ctx.mapped.map(unit, node);
+    else this.#ctx.recent.suspects.add(node.id);
+    return "done";
+  }
+
+  #sync(unit: Extract<Unit, { kind: "sync" }>): Outcome {
+    const { dev, ino, gen } = unit.mmap.inode;
+    const node = ino === 0 ? undefined : this.#ctx.tree.lookup(dev, ino, gen);
+    if (ino === 0 || node) this.#ctx.mapped?.sync(unit, node);
     return "done";
   }
 

@@ -157,7 +157,7 @@ export class WritePath {
     const lockSeq = u64(u32, base + W.lockSeq);
     if (lockSeq !== 0 && lockSeq !== this.order.next) return false;
     const node = this.#lookup(u32, base);
-    if (node === undefined) return false;
+    if (node === undefined || this.#ctx.mapped?.has(node.id) === true) return false;
     const length = u32[base + W.payloadLen] as number;
     const mode = u32[base + W.mode] as number;
     if (u32[base + W.ret] !== length || (mode !== node.mode && mode !== 0)) return false;
@@ -305,10 +305,10 @@ export class WritePath {
     return "done";
   }
 
-  /** A copy: known by its source, unless that is not in the tree. True: another task changed the source meanwhile. */
+  /** A copy: known by its source, unless that is not in the tree, or mapped and not known to its last byte. True: another task changed the source meanwhile. */
   #isTorn(unit: WriteUnit, source: CopySource, to: { node: Node; span: WriteSpan }): boolean {
     const from = this.#ctx.tree.lookup(source.dev, source.ino, source.gen);
-    if (from === undefined) {
+    if (from === undefined || this.#ctx.mapped?.has(from.id) === true) {
       delete unit.source;
       return false;
     }
