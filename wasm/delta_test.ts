@@ -1,6 +1,12 @@
 import { expect, test } from "bun:test";
 import { DiffKeeperError } from "../src/base/error.ts";
+import {
+  CODEC_MEMORY_BYTES_MAX,
+  DELTA_BASE_WINDOW_BYTES,
+  DELTA_SECTION_BYTES_MAX,
+} from "../src/base/limits.ts";
 import { deltaApply, deltaEncode } from "./delta.ts";
+import { BaseWindow } from "./delta_window.ts";
 import { codecModule, moduleBytes, releaseModule } from "./module.ts";
 
 const bytes = (text: string) => new Uint8Array(Buffer.from(text));
@@ -89,4 +95,32 @@ test("the module starts in milliseconds and gives its memory back", () => {
   expect(moduleBytes()).toBeLessThan(1 << 18);
   deltaEncode(bytes(LINES), bytes(LINES));
   expect(moduleBytes()).toBeGreaterThan(1 << 18);
+});
+
+test("many short matches and many short copies fit in what is reserved for them", () => {
+  const base = new Uint8Array(65_536);
+  crypto.getRandomValues(base);
+  const pieces = Array.from({ length: 20_000 }, (_, i) => {
+    const at = (i * 40_503) % (base.length - 9);
+    return base.subarray(at, at + 9);
+  });
+  const everyNinth = base.map((byte, at) => (at % 9 === 0 ? byte + 1 : byte));
+  for (const target of [Buffer.concat(pieces), everyNinth]) {
+    const window = new BaseWindow(base, target.length);
+    // Over one entry of 4 numbers for 10 bytes of target; compare() asserts that there was room.
+    expect(window.compare(target).control.length).toBeGreaterThan(target.length * 0.4);
+    const back = deltaApply(base, deltaEncode(base, target), { maxBytes: target.length });
+    expect(Buffer.compare(back, target)).toBe(0);
+  }
+});
+
+test("the largest windows stay within the memory of the module", () => {
+  const window = new BaseWindow(
+    new Uint8Array(DELTA_BASE_WINDOW_BYTES),
+    DELTA_SECTION_BYTES_MAX,
+    { copyMin: 8 },
+  );
+  expect(window.compare(new Uint8Array(100)).control.length).toBeGreaterThan(0);
+  expect(moduleBytes()).toBeLessThanOrEqual(CODEC_MEMORY_BYTES_MAX);
+  releaseModule();
 });

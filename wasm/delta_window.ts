@@ -107,13 +107,15 @@ export class BaseWindow {
       const done = this.#exports.delta_run(this.#at.delta);
       assert(done === 1, "with a suffix array the scan goes to its end");
     }
-    const controlBytes = fields[Field.CONTROL_BYTES] ?? 0;
+    const control = fields[Field.CONTROL_BYTES] ?? 0;
+    const most = controlBytes(target.length, this.#copyMin);
+    assert(control <= most, "control takes no more than was reserved");
     const diffBytes = fields[Field.DIFF_BYTES] ?? 0;
     const extraBytes = fields[Field.EXTRA_BYTES] ?? 0;
     const view = (at: number, length: number) => new Uint8Array(memory.buffer, at, length).slice();
     const extraAt = this.#to.bytes + target.length - extraBytes;
     return {
-      control: view(this.#to.control, controlBytes),
+      control: view(this.#to.control, control),
       diff: view(this.#to.bytes, diffBytes),
       extra: view(extraAt, extraBytes).reverse(),
     };
