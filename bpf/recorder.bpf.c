@@ -5,6 +5,8 @@
 #include "mapped.h"
 
 char LICENSE[] SEC("license") = "GPL";
+/* a section of its own: user space reads it before it loads the object (src/capture/ebpf/object.ts) */
+const volatile u32 dk_abi SEC(".rodata.abi") = DK_ABI;
 
 static __always_inline u32 class_of(u64 nr) { return nr < 512 ? dk_class_of[nr] : C_NONE; }
 

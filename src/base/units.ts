@@ -48,14 +48,6 @@ export function formatDurationNs(durationNs: number | bigint): string {
   return `${hours}h${pad(minutes % MINUTES_PER_HOUR, 2)}m${pad(rest / NS_PER_SECOND, 2)}s`;
 }
 
-/** The moment of an event as the timeline prints it: `00m:01.203s`, minutes growing past 99; rounded down. */
-export function formatMomentNs(sinceStartNs: bigint): string {
-  assert(sinceStartNs >= 0n, "a moment is not before the start");
-  const minutes = sinceStartNs / (SECONDS_PER_MINUTE * NS_PER_SECOND);
-  const rest = sinceStartNs % (SECONDS_PER_MINUTE * NS_PER_SECOND);
-  return `${pad(minutes, 2)}m:${fixed(rest, NS_PER_SECOND, 3).padStart(6, "0")}s`;
-}
-
 /** value / unit with a fixed number of decimals, rounded down. */
 function fixed(value: bigint, unit: bigint, decimals: number): string {
   const scale = 10n ** BigInt(decimals);

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { formatBytes, formatCount, formatDurationNs, formatMomentNs } from "./units.ts";
+import { formatBytes, formatCount, formatDurationNs } from "./units.ts";
 
 test.each([
   [0, "0B"],
@@ -33,15 +33,6 @@ test.each([
   [3_723_000_000_000n, "1h02m03s"],
 ])("formatDurationNs(%p) is %s", (duration, text) => {
   expect(formatDurationNs(duration)).toBe(text);
-});
-
-test.each([
-  [0n, "00m:00.000s"],
-  [1_203_999_999n, "00m:01.203s"],
-  [134_999_999_999n, "02m:14.999s"],
-  [6_000_000_000_000n, "100m:00.000s"],
-])("formatMomentNs(%p) is %s", (moment, text) => {
-  expect(formatMomentNs(moment)).toBe(text);
 });
 
 test("negative values are a defect", () => {

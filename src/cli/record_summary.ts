@@ -86,6 +86,7 @@ function jsonOf(
     },
     fidelity: { exact: more.error === undefined && isExact(fidelity), ...fidelity },
     running: summary.running,
+    stops: summary.stops,
     notes: summary.notes,
     ...(more.error === undefined ? {} : errorReport(more.error)),
   };

@@ -18,6 +18,7 @@ function summaryWith(more: Partial<RecordingSummary>): RecordingSummary {
     stateDir: "/somewhere/t",
     fidelity: newFidelity(),
     running: 0,
+    stops: 0,
     notes: [],
     started: true,
     ...more,

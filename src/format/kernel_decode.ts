@@ -132,13 +132,6 @@ export function latin1At(u8: Uint8Array, start: number, length: number): string 
   return text;
 }
 
-/** The comm of a record: up to 16 bytes, ended by a NUL, as a binary string. */
-export function decodeComm(u8: Uint8Array, at: number): string {
-  let length = 0;
-  while (length < Header.COMM_BYTES && u8[at + Header.comm + length] !== 0) length++;
-  return latin1At(u8, at + Header.comm, length);
-}
-
 /** The dk_inode at byte `at` of the buffer. */
 export function decodeInode(view: DataView, at: number): KernelInode {
   return {

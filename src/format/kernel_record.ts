@@ -8,6 +8,7 @@
  * stand in kernel_decode.ts, the meaning of call numbers in kernel_syscall.ts.
  */
 
+/** Version of the records: an object of another one is not loaded. */
 export const DK_ABI = 1;
 export const DK_TOUCH_MAX = 8;
 export const DK_CHUNK_BYTES = 262144;

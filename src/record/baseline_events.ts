@@ -6,7 +6,7 @@
 import { assert } from "../base/assert.ts";
 import { JOURNAL_BATCH_BYTES_MAX } from "../base/limits.ts";
 import { EventBatchEncoder } from "../format/event_codec.ts";
-import { EventFlag, Op, type TraceEvent } from "../format/trace_event.ts";
+import { Op, type TraceEvent } from "../format/trace_event.ts";
 import type { Tree } from "../resolve/tree.ts";
 import type { ScanItem, ScannedInode } from "./scan_item.ts";
 
@@ -117,9 +117,4 @@ export class BaselineEvents implements EventTarget {
     this.#rows.putBaseline(this.#next++, this.#encoder.finish(0));
     this.#encoder.reset();
   }
-}
-
-/** Whether an item says that content is missing. */
-export function isUnread(item: ScanItem): boolean {
-  return item.kind === "inode" && (item.flags & EventFlag.UNREAD) !== 0;
 }

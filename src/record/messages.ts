@@ -57,6 +57,8 @@ export interface RecordingSummary {
   lostBytes: number;
   losses: LossCounters;
   stateDir: string;
+  /** How often a task of the command was stopped: the ring was nearly full, or bytes had to be read back. */
+  stops: number;
   /** Events that are not exact, by why. */
   fidelity: Fidelity;
   /** Processes of the command that are still alive: what they do now is not recorded. */

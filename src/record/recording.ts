@@ -172,11 +172,8 @@ export class Recording {
   /** Looks again at what other processes changed while the baseline was taken, a few times at most. */
   #settle(baselineRows: number): void {
     let rows = baselineRows;
-    if (this.#early.dropped > 0) {
-      this.notes.push(
-        `${this.#early.dropped} changes by others before the start were too many to follow`,
-      );
-    }
+    const { dropped } = this.#early;
+    if (dropped > 0) this.notes.push(`${dropped} changes before the start were too many to follow`);
     for (let round = 0; round < BASELINE_ROUNDS_MAX; round++) {
       this.#drainEarly();
       const paths = this.#early.takeChangedPaths(this.#tree);
@@ -367,6 +364,7 @@ export class Recording {
       events: this.#writer.lastSeq,
       bytes,
       files,
+      stops: this.#kernel.shared.stops,
       fidelity: this.#journal.fidelity,
       running: this.#alive(),
       lostEvents: stats.lostEvents,

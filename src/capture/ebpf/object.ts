@@ -11,6 +11,7 @@ import newestPath from "../../../build/recorder_newest.bpf.o" with { type: "file
 import { libbpf, openObject, pointerOf } from "../../../ffi/libbpf.ts";
 import { cString, errno, errnoText, pinned } from "../../../ffi/libc.ts";
 import { DiffKeeperError } from "../../base/error.ts";
+import { DK_ABI } from "../../format/kernel_record.ts";
 import {
   hasTracepoint,
   NEWEST_NAMES,
@@ -57,6 +58,7 @@ export class RecorderObject {
       throw new DiffKeeperError("defect", `cannot open the BPF object: ${errnoText(errno())}`);
     }
     this.#object = object;
+    this.#checkAbi();
     for (const tracepoint of REQUIRED_TRACEPOINTS) {
       if (!hasTracepoint(names, tracepoint)) {
         throw missingFeature(`the tracepoint ${tracepoint} for BPF`, "5.5");
@@ -106,6 +108,16 @@ export class RecorderObject {
   #setEntries(name: string, entries: number): void {
     const code = libbpf().bpf_map__set_max_entries(this.#map(name), entries);
     if (code !== 0) throw new DiffKeeperError("defect", `cannot size the BPF map "${name}"`);
+  }
+
+  /** An object of another build than ours would be read wrongly, record by record. */
+  #checkAbi(): void {
+    const size = pinned(8);
+    const value = pointerOf(
+      libbpf().bpf_map__initial_value(this.#map(".rodata.abi"), size.address),
+    );
+    if (value !== undefined && read.u32(value, 0) === DK_ABI) return;
+    throw new DiffKeeperError("defect", "the BPF object speaks another version of the records");
   }
 
   /** libbpf maps .bss for skeletons only, so this does it. */
