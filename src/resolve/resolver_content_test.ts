@@ -1,0 +1,111 @@
+import { expect, test } from "bun:test";
+import {
+  callRecord,
+  execRecord,
+  exitRecord,
+  forkRecord,
+  mmapRecord,
+  noteRecord,
+  writeRecord,
+} from "../../tests/support/kernel_records.ts";
+import { bytes, create, dir, file } from "../../tests/support/resolve_records.ts";
+import { ROOT_INODE, World } from "../../tests/support/resolve_world.ts";
+import { KernelFlag, Kind } from "../format/kernel_record.ts";
+import { EventFlag } from "../format/trace_event.ts";
+
+test("a write in several records is one event; a lost end is said", () => {
+  const w = new World();
+  const f = file(10);
+  w.feed(create(1, f, "a"));
+  const whole = new Uint8Array(300_000).map((_, i) => i % 251);
+  const part = (from: number, to: number, kind: number, more: boolean) =>
+    writeRecord({ t: 2, ret: whole.length }, {
+      ...{ inode: f, offset: 7, payload: whole.slice(from, to), payloadOff: from, kind, more },
+    });
+  w.feed(part(0, 262_144, Kind.WRITE, true));
+  w.feed(part(262_144, 300_000, Kind.CHUNK, false));
+  expect(w.sink.bytes(w.last())).toEqual(whole);
+  expect(w.tree.node(2)?.size).toBe(300_007);
+  w.feed(part(0, 100, Kind.WRITE, true));
+  w.resolver.flush();
+  expect(w.last().flags & EventFlag.UNREAD).toBe(EventFlag.UNREAD);
+  expect(w.last().length).toBe(300_000);
+});
+
+test("a small vector of pieces is one inline event", () => {
+  const w = new World();
+  const f = file(10);
+  w.feed(create(1, f, "a"));
+  const who = { t: 2, ret: 6 };
+  const at = { inode: f, offset: 0 };
+  w.feed(
+    writeRecord(who, { ...at, payload: bytes("ab"), more: true }),
+    writeRecord(who, { ...at, payload: bytes("c"), payloadOff: 2, kind: Kind.CHUNK, more: true }),
+    writeRecord(who, { ...at, payload: bytes("def"), payloadOff: 3, kind: Kind.CHUNK }),
+  );
+  expect(w.last().inline).toEqual(bytes("abcdef"));
+});
+
+test("payload that was not captured is read back", () => {
+  const w = new World({
+    assist: { read: (_t, r) => bytes("0123456789").slice(r.offset, r.offset + r.length) },
+  });
+  const f = file(10, { size: 10 });
+  w.baseline(f, { parent: 1, name: "a" });
+  const who = { t: 2, ret: 4, flags: KernelFlag.NO_PAYLOAD };
+  w.feed(writeRecord(who, { inode: f, offset: 3, payload: new Uint8Array(0) }));
+  expect(w.sink.bytes(w.last())).toEqual(bytes("3456"));
+  expect(w.last().flags).toBe(EventFlag.SETTLED | EventFlag.EXTENTS);
+});
+
+test("a path whose page was away is read from the stopped task; without that it is a gap", () => {
+  const touched = [ROOT_INODE, dir(12)];
+  const mkdir = callRecord({ t: 1, pid: 9 }, "mkdir", {
+    base: [ROOT_INODE],
+    touched,
+    away: [4096],
+  });
+  const asked: unknown[] = [];
+  const w = new World({
+    assist: {
+      memory: (...args) => {
+        asked.push(args);
+        return "d";
+      },
+    },
+  });
+  w.feed(mkdir);
+  expect(w.paths()).toEqual(["d/"]);
+  expect(asked).toEqual([[9, 4096, undefined]]);
+  const blind = new World();
+  blind.feed(mkdir);
+  expect(blind.ops()).toEqual(["GAP"]);
+  expect(blind.resolver.stats.lostEvents).toBe(1);
+});
+
+test("output, processes, notes, mappings", () => {
+  const w = new World();
+  const f = file(10);
+  w.baseline(f, { parent: 1, name: "a" });
+  w.feed(
+    execRecord({ t: 1, pid: 7 }, { exe: "/usr/bin/make", argv: ["make", "-j"], cwd: ROOT_INODE }),
+    forkRecord({ t: 2, pid: 7 }, 8),
+    forkRecord({ t: 2, pid: 8, flags: KernelFlag.THREAD }, 8),
+    writeRecord({ t: 3, pid: 8, fd: 1 }, {
+      ...{ inode: file(99), offset: 0, payload: bytes("hi\n"), kind: Kind.OUTPUT },
+    }),
+    mmapRecord({ t: 4, pid: 8 }, { inode: f, offset: 0, length: 4096 }),
+    mmapRecord({ t: 5, pid: 8 }, { inode: f, offset: 0, length: 4096 }),
+    noteRecord({ t: 6, pid: 8 }, 1),
+    exitRecord({ t: 7, pid: 8 }, 0, false),
+    exitRecord({ t: 8, pid: 8 }, 3 << 8),
+  );
+  expect(w.ops()).toEqual(["EXEC", "OUTPUT", "MMAP", "NOTE", "EXIT"]);
+  expect(w.sink.events[1]).toMatchObject({ offset: 1, length: 3, inline: bytes("hi\n") });
+  expect(w.last().length).toBe(768);
+  expect(w.sink.processes.map((p) => [p.pid, p.exe, p.cwd, p.exit])).toEqual([
+    [7, "/usr/bin/make", "/w", undefined],
+    [8, "/usr/bin/make", "/w", undefined],
+    [8, "/usr/bin/make", "/w", 768],
+  ]);
+});

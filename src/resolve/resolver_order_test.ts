@@ -1,0 +1,118 @@
+import { expect, test } from "bun:test";
+import {
+  callRecord,
+  openRecord,
+  skipRecord,
+  writeRecord,
+} from "../../tests/support/kernel_records.ts";
+import { bytes, create, file, same } from "../../tests/support/resolve_records.ts";
+import { ROOT_INODE, World } from "../../tests/support/resolve_world.ts";
+import { KernelFlag } from "../format/kernel_record.ts";
+import { EventFlag } from "../format/trace_event.ts";
+import { REORDER_RECORDS_MAX, REORDER_WAIT_NS } from "./bounds.ts";
+
+test("writes take the order of the inode lock", () => {
+  const w = new World();
+  const f = file(10);
+  w.feed(create(1, f, "a"));
+  const put = (t: number, tid: number, seq: number, text: string) =>
+    writeRecord({ t, tid, enter: 1 }, { inode: f, offset: 0, payload: bytes(text), lockSeq: seq });
+  w.feed(put(10, 1, 2, "B"), put(11, 1, 4, "D"), put(12, 2, 1, "A"), put(13, 2, 3, "C"));
+  w.feed(put(14, 1, 5, "E"));
+  const texts = w.sink.events.slice(1).map((e) => new TextDecoder().decode(w.sink.bytes(e)));
+  expect(texts.join("")).toBe("ABCDE");
+  same(w);
+});
+
+test("a lock number that never comes is given up", () => {
+  const w = new World();
+  const f = file(10);
+  const write = (t: number, lockSeq: number, tid = 1) =>
+    writeRecord({ t, tid }, { inode: f, offset: 0, payload: bytes("x"), lockSeq });
+  w.feed(create(1, f, "a"));
+  for (let i = 0; i < 200; i++) w.feed(write(10 + i, i < 50 ? i + 1 : i + 2));
+  expect(w.sink.events.length).toBe(51);
+  w.feed(write(REORDER_WAIT_NS + 60, 202));
+  expect(w.sink.events.length).toBe(202);
+  w.feed(write(REORDER_WAIT_NS + 99, 51, 9));
+  expect(w.last().flags & EventFlag.CONCURRENT).toBe(EventFlag.CONCURRENT);
+});
+
+test("waiting for a lock number is bounded in records too", () => {
+  const w = new World();
+  const f = file(10);
+  w.feed(create(1, f, "a"));
+  for (let i = 0; i < REORDER_RECORDS_MAX; i++) {
+    w.feed(writeRecord({ t: 2 }, { inode: f, offset: i, payload: bytes("x"), lockSeq: i + 2 }));
+  }
+  expect(w.sink.events.length).toBe(1 + REORDER_RECORDS_MAX);
+});
+
+test("changes of names and of bytes take effect in the order of their locks", () => {
+  const w = new World();
+  const f = file(10);
+  const g = file(11);
+  const base = [ROOT_INODE, ROOT_INODE];
+  w.feed(
+    // returned last, happened first
+    openRecord({ t: 9, tid: 1, flags: KernelFlag.CREATED }, {
+      inode: g,
+      parent: ROOT_INODE,
+      name: "a",
+      lockSeq: 4,
+    }),
+    writeRecord({ t: 10, tid: 2 }, { inode: f, offset: 0, payload: bytes("xy"), lockSeq: 2 }),
+    skipRecord({ t: 11, tid: 4 }, 5),
+    callRecord({ t: 12, tid: 3 }, "unlink", {
+      base,
+      str: ["a"],
+      touched: [ROOT_INODE, { ...f, nlink: 0 }],
+      lockSeq: 3,
+    }),
+  );
+  expect(w.ops()).toEqual([]);
+  w.feed(
+    openRecord({ t: 13, tid: 5, flags: KernelFlag.CREATED }, {
+      inode: f,
+      parent: ROOT_INODE,
+      name: "a",
+      lockSeq: 1,
+    }),
+    writeRecord({ t: 14, tid: 1 }, { inode: g, offset: 0, payload: bytes("z"), lockSeq: 6 }),
+  );
+  expect(w.ops()).toEqual(["CREATE", "WRITE", "UNLINK", "CREATE", "WRITE"]);
+  expect(w.sink.events.every((event) => (event.flags & EventFlag.CONCURRENT) === 0)).toBe(true);
+  expect(w.paths()).toEqual(["a"]);
+  same(w);
+});
+
+test("made and removed while an older number is awaited: both happen, in their turn", () => {
+  const w = new World();
+  const f = file(10);
+  const g = file(11);
+  const base = [ROOT_INODE, ROOT_INODE];
+  w.baseline(g, { parent: 1, name: "g" });
+  w.feed(
+    openRecord({ t: 2, tid: 1, flags: KernelFlag.CREATED }, {
+      inode: f,
+      parent: ROOT_INODE,
+      name: "a",
+      lockSeq: 2,
+    }),
+    callRecord({ t: 3, tid: 1 }, "rename", {
+      base,
+      str: ["a", "b"],
+      touched: [ROOT_INODE, f],
+      lockSeq: 3,
+    }),
+    callRecord({ t: 4, tid: 1 }, "unlink", {
+      base,
+      str: ["b"],
+      touched: [ROOT_INODE, { ...f, nlink: 0 }],
+      lockSeq: 4,
+    }),
+    writeRecord({ t: 5, tid: 2 }, { inode: g, offset: 0, payload: bytes("x"), lockSeq: 1 }),
+  );
+  expect(w.ops()).toEqual(["WRITE", "CREATE", "RENAME", "UNLINK"]);
+  expect(w.paths()).toEqual(["g"]);
+});
