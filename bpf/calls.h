@@ -104,6 +104,7 @@ static const volatile u8 dk_class_of[512] = {
 #define FMODE_WRITE 2
 #define S_IFMT 0170000
 #define EXT4_SUPER_MAGIC 0xef53
+#define BTRFS_SUPER_MAGIC 0x9123683e
 #define S_IFREG 0100000
 #define S_IFDIR 0040000
 #define S_IFLNK 0120000

@@ -49,6 +49,7 @@ static __always_inline void data_enter(struct task_state *st, struct task_struct
   else if (!st->output) return;
   st->enter_ns = bpf_ktime_get_boot_ns();
   st->lock_seq = 0;
+  st->has_pos = 0;
   st->inode = (u64)inode;
   st->file = (u64)file;
 }
@@ -141,7 +142,7 @@ static __always_inline void write_fixed(struct dk_write *w, struct task_state *s
   w->mode = GET(inode, inode, i_mode);
   w->lock_seq = st->lock_seq;
   w->payload_off = 0;
-  if (st->lock_seq) w->offset = st->lock_pos;
+  if (st->lock_seq && st->has_pos) w->offset = st->lock_pos;
   else if (offset != ~0ull) w->offset = offset;
   else w->offset = GET(file, file, f_pos) - ret;
 }

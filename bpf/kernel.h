@@ -151,6 +151,10 @@ struct file {
   struct path f_path;
   s64 f_pos;
 };
+struct kiocb {
+  struct file *ki_filp;
+  s64 ki_pos;
+};
 struct fdtable {
   unsigned int max_fds;
   struct file **fd;

@@ -180,8 +180,11 @@ static __always_inline void put_string(struct scratch *s, struct dk_call *o, u32
   o->str_len[i] = len;
 }
 
-/* Is the call about a watched filesystem? Touched inodes tell; without them (no hook on this filesystem) the Resolver decides. */
-static __always_inline bool call_matters(struct task_state *st) { return st->watched || !st->touched; }
+/* Is the call about a watched filesystem? Touched inodes tell; without them (no hook on this filesystem) the Resolver decides. What
+ * changes inodes elsewhere alone is about a watched filesystem only where that lies on another one. */
+static __always_inline bool call_matters(struct task_state *st) {
+  return st->watched || !st->foreign || dk_shared.layered;
+}
 
 /* Global, so that it is verified once. Returns 1 when a record was sent. */
 __noinline int call_send(struct task_state *st, u64 nr_ret) {

@@ -49,6 +49,7 @@ int BPF_PROG(on_sys_enter, struct pt_regs *regs, long nr) {
   st->touched = 0;
   st->refresh = 0;
   st->watched = 0;
+  st->foreign = 0;
   st->lock_seq = 0;
   st->pending = class >= C_SETXATTR && class <= C_FREMXATTR ? 2 : 1;
   return 0;
@@ -163,6 +164,7 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret) {
       refresh(st);
       sent = name_call_exit(st, task, regs, class, nr, ret);
     } else {
+      refresh(st);
       sent = touched_exit(st, ret);
     }
   }
@@ -173,8 +175,13 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret) {
   return 0;
 }
 
-/* Notes an inode that the running call changes. Returns its state there, NULL if there is no call or no room. */
+/* Notes an inode that the running call changes. Returns its state there, NULL if it is not watched or there is no room. */
 static __always_inline struct dk_inode *touch(struct task_state *st, struct inode *inode) {
+  if (!dev_watched(dev_of(inode))) {
+    st->foreign = 1;
+    return NULL;
+  }
+  st->watched = 1;
   st->slot = st->touched; /* in memory: what follows is verified once, not for each way out of the loop */
   for (u32 i = 0; i < DK_TOUCH_MAX; i++) {
     if (i >= st->touched) break;
@@ -190,7 +197,6 @@ static __always_inline struct dk_inode *touch(struct task_state *st, struct inod
   }
   st->touched_ptr[at] = (u64)inode;
   inode_state(&st->touch[at], inode);
-  if (!st->watched) st->watched = dev_watched(st->touch[at].dev);
   if (at == st->touched) st->touched = at + 1;
   return &st->touch[at];
 }
@@ -222,7 +228,7 @@ static __always_inline int ctime_set(struct inode *inode) {
     return 0;
   }
   st->refresh = 1;
-  touch(st, inode);
+  if (touch(st, inode)) take_number(st);
   return 0;
 }
 SEC("tp_btf/inode_set_ctime_to_ts")
@@ -237,6 +243,7 @@ static __always_inline int in_lock(struct inode *inode, s64 pos) {
   struct task_state *st = bpf_task_storage_get(&tasks, bpf_get_current_task_btf(), 0, 0);
   if (!st || !st->file || st->inode != (u64)inode || st->lock_seq) return 0;
   st->lock_pos = pos;
+  st->has_pos = 1;
   st->lock_seq = __sync_fetch_and_add(&dk_shared.lock_counter, 1) + 1;
   return 0;
 }
@@ -246,6 +253,24 @@ SEC("tp_btf/ext4_write_end")
 int BPF_PROG(on_ext4_write_end, struct inode *inode, s64 pos) { return in_lock(inode, pos); }
 SEC("tp_btf/ext4_journalled_write_end")
 int BPF_PROG(on_ext4_journalled_write_end, struct inode *inode, s64 pos) { return in_lock(inode, pos); }
+
+/* xfs: after the lock was taken and the offset settled, before the bytes are copied. */
+SEC("tp_btf/xfs_file_buffered_write")
+int BPF_PROG(on_xfs_file_buffered_write, struct kiocb *iocb) {
+  struct file *file = BPF_CORE_READ(iocb, ki_filp);
+  return in_lock(BPF_CORE_READ(file, f_inode), BPF_CORE_READ(iocb, ki_pos));
+}
+
+/* btrfs reserves space for each write while it holds the inode's lock; the hook does not say for which. */
+SEC("tp_btf/update_bytes_may_use")
+int BPF_PROG(on_update_bytes_may_use) {
+  struct task_state *st = bpf_task_storage_get(&tasks, bpf_get_current_task_btf(), 0, 0);
+  if (!st || !st->file || st->lock_seq || st->fifo) return 0;
+  struct inode *inode = (void *)st->inode;
+  if (GET(GET(inode, inode, i_sb), super_block, s_magic) != BTRFS_SUPER_MAGIC) return 0;
+  st->lock_seq = __sync_fetch_and_add(&dk_shared.lock_counter, 1) + 1;
+  return 0;
+}
 
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child) {

@@ -39,6 +39,7 @@ struct task_state {
   u64 file;      /* struct file * of a data call on a file we follow, else 0 */
   u64 inode;     /* its struct inode * */
   u64 lock_seq, lock_pos;
+  u32 has_pos;   /* lock_pos is the offset of the data call */
   u32 in_tree;   /* task belongs to the command */
   u32 output;    /* the data call goes to the command's stdout or stderr */
   u32 pending;   /* a call that changes names or attributes is running: 1, of extended attributes: 2 */
@@ -46,7 +47,8 @@ struct task_state {
   u32 touched;
   u32 slot;      /* where the inode being noted goes */
   u32 refresh;   /* touched inodes whose state is taken at the end of the call */
-  u32 watched;   /* one of the touched inodes lies on a watched filesystem */
+  u32 watched;   /* a touched inode lies on a watched filesystem */
+  u32 foreign;   /* one lies elsewhere; it is not noted */
   u64 touched_ptr[DK_TOUCH_MAX];
   struct dk_inode touch[DK_TOUCH_MAX];
   struct call_args args;
@@ -117,6 +119,8 @@ struct dk_shared {
   u64 out_ino[2];
   u64 stops;
   u64 mapped;          /* shared mappings that are, or may become, writable */
+  u32 layered;         /* a watched filesystem keeps its files on another one (overlayfs) */
+  u32 pad;
 };
 struct dk_shared dk_shared;
 

@@ -38,6 +38,13 @@ export function pseudoFsOfFd(fd: number): string | undefined {
   return NAMES.get(typeWord[0] ?? 0);
 }
 
+const OVERLAYFS_MAGIC = 0x794c7630;
+
+/** Whether an open folder lies on a filesystem that keeps its files on another one: its inodes are not those that change. */
+export function isLayeredFd(fd: number): boolean {
+  return libc.fstatfs(fd, statfsBuffer.address) === 0 && typeWord[0] === OVERLAYFS_MAGIC;
+}
+
 /** The same for a path; undefined also when the path cannot be asked. */
 export function pseudoFsOfPath(path: Buffer): string | undefined {
   try {

@@ -32,6 +32,7 @@ import { LossWatch } from "./loss_watch.ts";
 import { type OpenRequest, plainError, type RecordingSummary } from "./messages.ts";
 import { type LookOptions, MappedSampler } from "./mapped_sampler.ts";
 import { checkPidNamespace, isAlive } from "./process_ids.ts";
+import { isLayeredFd } from "./pseudo_fs.ts";
 import { rescan } from "./rescan.ts";
 import { WatchSet } from "./watch.ts";
 
@@ -122,6 +123,7 @@ export class Recording {
     this.#kernel.attach();
     this.#announce(this.#writer.dir, ANNOUNCE_EXCLUDED, false);
     for (const { path, index } of this.#watch.roots) this.#announce(path, index, true);
+    shared.layered = this.#layered().size > 0;
     shared.devs = [...new Set(this.#mounts.map((mount) => mount.dev))];
     for (const stream of [1, 2] as const) this.#announceOutput(stream);
   }
@@ -133,6 +135,11 @@ export class Recording {
     const stat = new InodeStat();
     if (stat.readFd(fd) !== 0) throw new DiffKeeperError("io", `cannot look at "${path}"`);
     this.#mounts.push({ dev: stat.dev, fd });
+  }
+
+  /** Watched devices that keep their files on another one. */
+  #layered(): Set<number> {
+    return new Set(this.#mounts.filter(({ fd }) => isLayeredFd(fd)).map(({ dev }) => dev));
   }
 
   #announceOutput(stream: 1 | 2): void {
@@ -222,6 +229,7 @@ export class Recording {
       startNs: this.#startNs,
       firstLockSeq: this.#kernel.shared.lockCounter + 1,
       arch: arch() === "arm64" ? "arm64" : "x64",
+      layered: this.#layered(),
       assist: this.#assist,
     }, this.#journal);
     this.#early.replay((bytes, words, offset) => this.#resolver?.accept(bytes, words, offset));

@@ -35,8 +35,8 @@ function targetOf(ctx: Context, unit: CallUnit): Target {
   const follow = syscall.follow && (atFlags & AT_SYMLINK_NOFOLLOW) === 0;
   const place = ctx.places.resolve(call.base[0], call.str[0], { follow });
   const named = place.status === "found" ? ctx.tree.node(place.node) : undefined;
-  for (const t of call.touched) ctx.touching.add(t.dev);
-  if (named && (touchOf(call, named) || !touchesAreWhole(call, named.dev))) {
+  for (const t of call.touched) if (!ctx.options.layered?.has(t.dev)) ctx.touching.add(t.dev);
+  if (named && (touchOf(call, named) || !touchesAreWhole(ctx, call, named.dev))) {
     // Nothing touched where the file system says what it touches: nothing changed (two UTIME_OMIT).
     // The live file would tell of a later moment.
     const isUnchanged = call.touched.length === 0 && ctx.touching.has(named.dev);
@@ -152,7 +152,8 @@ function settle(ctx: Context, node: Node): void {
 /** A change of content that is no write: copies of the file by another task that it overlapped are read again. */
 function changed(ctx: Context, node: Node): void {
   const { t, enter, tid } = ctx.head;
-  const span = { t, enter, tid, offset: 0, length: Number.MAX_SAFE_INTEGER };
+  const seq = ctx.ordered ? 1 : 0;
+  const span = { t, enter, tid, offset: 0, length: Number.MAX_SAFE_INTEGER, seq };
   ctx.recent.set(node.id, span);
   const copy = ctx.recent.isCopied(node.id, span) ? ctx.recent.copiedTo(node.id) : 0;
   const target = ctx.tree.node(copy);
@@ -161,7 +162,7 @@ function changed(ctx: Context, node: Node): void {
 
 /** TRUNCATE; where another task's write overlapped it, the file itself says what came last. */
 function cut(ctx: Context, node: Node, fields: Partial<TraceEvent>): void {
-  const isClash = !ctx.ordered && ctx.recent.cut(node.id, ctx.head);
+  const isClash = ctx.recent.cut(node.id, ctx.head, ctx.ordered);
   const flags = (fields.flags ?? 0) | (isClash ? EventFlag.CONCURRENT : 0);
   ctx.emit(Op.TRUNCATE, node.id, { ...fields, flags });
   changed(ctx, node);
@@ -215,7 +216,7 @@ function fallocate(
   const keeps = (mode & FALLOC_KEEP_SIZE) !== 0;
   if ((mode & (FALLOC_COLLAPSE_RANGE | FALLOC_INSERT_RANGE)) !== 0) {
     const op = (mode & FALLOC_COLLAPSE_RANGE) !== 0 ? Op.COLLAPSE : Op.INSERT;
-    const isClash = !ctx.ordered && ctx.recent.cut(node.id, ctx.head);
+    const isClash = ctx.recent.cut(node.id, ctx.head, ctx.ordered);
     ctx.emit(op, node.id, { offset, length, mtime, flags });
     changed(ctx, node);
     if (isClash) resyncLive(ctx, node);

@@ -12,6 +12,8 @@ export interface WriteSpan {
   tid: number;
   offset: number;
   length: number;
+  /** Place in the order of changes, 0: none. */
+  seq: number;
 }
 
 /** Last writes by node id. */
@@ -23,6 +25,8 @@ export class Recent {
   #start = new Float64Array(4096);
   #end = new Float64Array(4096);
   #tid = new Uint32Array(4096);
+  /** Whether the last write had no place in the order of changes. */
+  #loose = new Uint32Array(4096);
   /** The end of the last write by a task other than that of the last one. */
   #otherT = new Float64Array(4096);
   #cutT = new Float64Array(4096);
@@ -52,6 +56,7 @@ export class Recent {
       return fresh;
     };
     this.#tid = narrow(this.#tid);
+    this.#loose = narrow(this.#loose);
     this.#cutTid = narrow(this.#cutTid);
     this.#copyTid = narrow(this.#copyTid);
   }
@@ -71,17 +76,23 @@ export class Recent {
     if (this.#tid[node] !== span.tid) this.#otherT[node] = this.#t[node] as number;
     this.#t[node] = span.t;
     this.#tid[node] = span.tid;
+    this.#loose[node] = span.seq === 0 ? 1 : 0;
     this.#start[node] = span.offset;
     this.#end[node] = span.offset + span.length;
   }
 
-  /** The size was set. Returns true when another task's write or cut overlapped it. */
-  cut(node: number, by: { t: number; enter: number; tid: number }): boolean {
+  /**
+   * The size was set. Returns true when another task's write or cut overlapped it and nothing says which came first; `ordered`:
+   * this one has its place.
+   */
+  cut(node: number, by: { t: number; enter: number; tid: number }, ordered: boolean): boolean {
     if (node >= this.#seq.length) this.#grow(node);
     const isSecond = (this.#cutT[node] as number) > by.enter && this.#cutTid[node] !== by.tid;
     this.#cutT[node] = by.t;
     this.#cutTid[node] = by.tid;
-    return isSecond || ((this.#t[node] as number) > by.enter && this.#tid[node] !== by.tid);
+    const isLoose = !ordered || this.#loose[node] === 1;
+    const isFirst = (this.#t[node] as number) > by.enter && this.#tid[node] !== by.tid;
+    return (isSecond && !ordered) || (isFirst && isLoose);
   }
 
   /** Notes an attribute call; true when another task's attribute call on the node overlapped it. */
@@ -92,9 +103,9 @@ export class Recent {
     return before !== undefined && before.t > by.enter && before.tid !== by.tid;
   }
 
-  /** Did another task set the size while this write was running? */
+  /** Did another task set the size while this write was running, before or after it? */
   isCut(node: number, span: WriteSpan): boolean {
-    return (this.#cutT[node] ?? 0) > span.enter && this.#cutTid[node] !== span.tid;
+    return span.seq === 0 && (this.#cutT[node] ?? 0) > span.enter && this.#cutTid[node] !== span.tid;
   }
 
   /** `source` was copied into `node`. Returns true when another task changed the source meanwhile. */
@@ -106,7 +117,8 @@ export class Recent {
     if (this.#copyTo.size >= SEEN_MAX) this.#copyTo.clear();
     this.#copyTo.set(source, node);
     const isLast = this.#tid[source] !== by.tid && (this.#t[source] as number) > by.enter;
-    return isLast || (this.#otherT[source] as number) > by.enter || this.isCut(source, by);
+    const isOther = (this.#otherT[source] as number) > by.enter;
+    return isLast || isOther || this.isCut(source, { ...by, seq: 0 });
   }
 
   /** Was this node being copied by another task while this write was running? */
@@ -119,10 +131,11 @@ export class Recent {
     return this.#copyTo.get(node) ?? 0;
   }
 
-  /** The bytes in doubt when another task's last write overlapped this one; undefined: no doubt. */
+  /** The bytes in doubt when another task's last write overlapped this one, and nothing says which came first. */
   clash(node: number, span: WriteSpan): { start: number; end: number } | undefined {
     const t = this.#t[node] ?? 0;
     if (t <= span.enter || this.#tid[node] === span.tid) return undefined;
+    if (span.seq !== 0 && this.#loose[node] !== 1) return undefined;
     this.suspects.add(node);
     const start = this.#start[node] ?? 0;
     const end = this.#end[node] ?? 0;

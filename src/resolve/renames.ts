@@ -88,17 +88,17 @@ function sideOf(ctx: Context, at: Located, isDir: boolean): Side {
 }
 
 /** Does every inode the kernel touched have its role in this rename, and every role its inode? */
-function agrees(unit: CallUnit, from: Entry, to: Entry): boolean {
+function agrees(ctx: Context, unit: CallUnit, { from, to }: { from: Entry; to: Entry }): boolean {
   const { call } = unit;
   const moved = from.node;
   if (!moved) return false;
   const victim = to.node;
   const isExchange = (call.arg[0] & RENAME_EXCHANGE) !== 0;
-  if (isExchange) return victim !== undefined && (!touchesAreWhole(call, moved.dev) || has());
+  if (isExchange) return victim !== undefined && (!touchesAreWhole(ctx, call, moved.dev) || has());
   if (victim && victim !== moved) {
     if (victim.isDir !== moved.isDir || victim.children?.size) return false;
   }
-  return !touchesAreWhole(call, moved.dev) || (has() && !hasStranger());
+  return !touchesAreWhole(ctx, call, moved.dev) || (has() && !hasStranger());
 
   function has(): boolean {
     if (!moved || !touchOf(call, moved)) return false;
@@ -116,7 +116,7 @@ function agrees(unit: CallUnit, from: Entry, to: Entry): boolean {
 /** All renames. */
 export function rename(ctx: Context, unit: CallUnit, force: boolean): Outcome {
   const { touched } = unit.call;
-  for (const t of touched) ctx.touching.add(t.dev);
+  for (const t of touched) if (!ctx.options.layered?.has(t.dev)) ctx.touching.add(t.dev);
   const [fromAt, toAt] = bothSides(ctx, unit);
   // On a file system that says what it touches, nothing touched means: two names of one file.
   const dev = fromAt.entry?.dir.dev ?? toAt.entry?.dir.dev;
@@ -161,7 +161,7 @@ function within(
     return unit.call.touched.length > 0 && !force ? "wait" : "done";
   }
   const isLoop = moved?.isDir === true && ctx.tree.isWithin(to.dir.id, moved.id);
-  if (isLoop || !agrees(unit, from, to)) {
+  if (isLoop || !agrees(ctx, unit, { from, to })) {
     if (!force) return "wait";
     return forced(ctx, unit, how);
   }
@@ -241,7 +241,7 @@ function leaves(
   const { entry, force } = how;
   const { node } = entry;
   const { call } = unit;
-  if (!node || (touchesAreWhole(call, node.dev) && !touchOf(call, node))) {
+  if (!node || (touchesAreWhole(ctx, call, node.dev) && !touchOf(call, node))) {
     if (!force) return "wait";
     if (!node) return unresolved(ctx);
   }

@@ -46,8 +46,8 @@ export function meant(
 }
 
 /** Touched inodes say nothing when there are none, or when not all could be noted. */
-export function touchesAreWhole(call: CallRecord, dev: number): boolean {
-  if (call.touched.length >= DK_TOUCH_MAX) return false;
+export function touchesAreWhole(ctx: Context, call: CallRecord, dev: number): boolean {
+  if (call.touched.length >= DK_TOUCH_MAX || ctx.options.layered?.has(dev)) return false;
   return call.touched.some((t) => t.dev === dev);
 }
 
@@ -110,7 +110,7 @@ function folderOf(
   { not, isOnly }: { not: Node[]; isOnly: boolean },
 ): Node | undefined {
   const named = place.status === "found" ? ctx.tree.node(place.dir) : undefined;
-  if (named && (touchOf(call, named) || !touchesAreWhole(call, named.dev))) return named;
+  if (named && (touchOf(call, named) || !touchesAreWhole(ctx, call, named.dev))) return named;
   if (!isOnly && hasUnknownFolder(ctx, call)) return named;
   const folders = touchedFolders(ctx, call, not);
   const only = folders.length === 1 ? folders[0] : undefined;

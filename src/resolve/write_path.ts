@@ -61,7 +61,7 @@ export class WritePath {
   readonly partial = new Map<number, WriteUnit>();
   readonly #ctx: Context;
   readonly #recent: Recent;
-  readonly #span = { t: 0, enter: 0, tid: 0, offset: 0, length: 0 };
+  readonly #span = { t: 0, enter: 0, tid: 0, offset: 0, length: 0, seq: 0 };
   readonly #startLo: number;
   readonly #startHi: number;
   readonly #key = new Uint32Array(SLOTS * WORDS);
@@ -173,8 +173,9 @@ export class WritePath {
     span.tid = view.tid;
     span.offset = view.offset;
     span.length = length;
+    span.seq = lockSeq;
     if (this.#recent.isCut(node.id, span) || this.#recent.isCopied(node.id, span)) return false;
-    if (lockSeq === 0 && this.#recent.clash(node.id, span)) return false;
+    if (this.#recent.clash(node.id, span)) return false;
     this.#recent.set(node.id, span);
     if (lockSeq !== 0) {
       this.#recent.setSeq(node.id, lockSeq);
@@ -290,8 +291,9 @@ export class WritePath {
       if (unit.lockSeq < this.#recent.seq(node.id)) flags = EventFlag.CONCURRENT;
       else this.#recent.setSeq(node.id, unit.lockSeq);
     }
-    const span = { t: head.t, enter: head.enter, tid: head.tid, offset, length };
-    let clash = unit.lockSeq === 0 ? this.#recent.clash(node.id, span) : undefined;
+    const { t, enter, tid } = head;
+    const span = { t, enter, tid, offset, length, seq: unit.lockSeq };
+    let clash = this.#recent.clash(node.id, span);
     const isCut = this.#recent.isCut(node.id, span);
     if (unit.source && this.#isTorn(unit, unit.source, { node, span })) {
       clash = { start: offset, end: offset + length };

@@ -16,8 +16,8 @@ export const REQUIRED_TRACEPOINTS = [
 ] as const;
 
 /**
- * Tracepoints that make the record exact where they are: ext4's own (it may be a module), and from Linux 6.13 on those of every
- * filesystem (include/trace/events/timestamp.h).
+ * Tracepoints that make the record exact where they are: the filesystems' own (they may be modules), and from Linux 6.13 on those
+ * of every filesystem (include/trace/events/timestamp.h).
  */
 export const OPTIONAL_TRACEPOINTS = [
   "ext4_mark_inode_dirty",
@@ -27,10 +27,15 @@ export const OPTIONAL_TRACEPOINTS = [
   "inode_set_ctime_to_ts",
   "ctime_ns_xchg",
   "ctime_xchg_skip",
+  "xfs_file_buffered_write",
+  "update_bytes_may_use",
 ] as const;
 
 /** What a build with DK_NEWEST relies on: functions of Linux 6.2 and 6.16, a field of 6.11. */
 export const NEWEST_NAMES = ["bpf_rdonly_cast", "bpf_probe_read_user_dynptr", "i_mtime_nsec"];
+
+/** Modules that bring such tracepoints. */
+const MODULES = ["ext4", "xfs", "btrfs"];
 
 const typedefOf = (tracepoint: string) => `btf_trace_${tracepoint}`;
 
@@ -40,19 +45,20 @@ export function hasTracepoint(names: readonly string[], tracepoint: string): boo
 }
 
 /**
- * Which of the names above this kernel's type information has (8 ms); undefined: it has none. ext4's tracepoints may stand in the
+ * Which of the names above this kernel's type information has (8 ms); undefined: it has none. A filesystem's tracepoints may stand in its
  * module's own, only while that is loaded.
  */
 export function kernelNames(): string[] | undefined {
   if (!existsSync(`${FOLDER}/vmlinux`)) return undefined;
   const vmlinux = readFileSync(`${FOLDER}/vmlinux`);
-  const module = existsSync(`${FOLDER}/ext4`) ? readFileSync(`${FOLDER}/ext4`) : undefined;
+  const modules = MODULES.map((name) => `${FOLDER}/${name}`).filter(existsSync)
+    .map((path) => readFileSync(path));
   const wanted = [
     ...[...REQUIRED_TRACEPOINTS, ...OPTIONAL_TRACEPOINTS].map(typedefOf),
     ...NEWEST_NAMES,
   ];
   return wanted.filter((name) => {
     const text = `\0${name}\0`;
-    return vmlinux.includes(text, 0, "latin1") || module?.includes(text, 0, "latin1") === true;
+    return [vmlinux, ...modules].some((bytes) => bytes.includes(text, 0, "latin1"));
   });
 }

@@ -1,11 +1,11 @@
 /**
  * The globals that recorder and BPF programs share: `struct dk_shared` of bpf/state.h, the whole .bss of the object, mapped.
- * Offsets are checked against the size that libbpf reports when the object is loaded. Little-endian, 200 bytes.
+ * Offsets are checked against the size that libbpf reports when the object is loaded. Little-endian, 208 bytes.
  */
 import { assert } from "../../base/assert.ts";
 import { DEVS_WATCHED_MAX } from "../../base/limits.ts";
 
-export const SHARED_BYTES = 200;
+export const SHARED_BYTES = 208;
 const LOST_CLASSES = 8;
 const LOCK_COUNTER_AT = 64;
 const STOP_MARK_AT = 72;
@@ -16,6 +16,7 @@ const DEVS_AT = 96;
 const OUT_DEV_AT = 160;
 const OUT_INO_AT = 168;
 const STOPS_AT = 184;
+const LAYERED_AT = 200;
 
 /** Names of the loss classes, in the order of `enum dk_lost_class`. */
 export const LOSS_CLASSES = [
@@ -84,6 +85,11 @@ export class Shared {
     for (let i = 0; i < DEVS_WATCHED_MAX; i++) {
       this.#view.setUint32(DEVS_AT + 4 * i, devs[i] ?? 0, true);
     }
+  }
+
+  /** A watched filesystem keeps its files on another one. */
+  set layered(on: boolean) {
+    this.#view.setUint32(LAYERED_AT, on ? 1 : 0, true);
   }
 
   /** Identity of the command's stdout (1) or stderr (2): kernel device number and inode. */
