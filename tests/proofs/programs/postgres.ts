@@ -28,6 +28,23 @@ bgwriter_delay = 20ms
 full_page_writes = on
 `;
 
+/** What makes, rewrites and removes whole files and folders. */
+const TABLES = `
+CREATE TABLE numbers AS SELECT n, repeat('y', n % 700) AS t FROM generate_series(1, 9000) n;
+CREATE INDEX ON numbers (t);
+CREATE DATABASE copied STRATEGY file_copy;
+DELETE FROM numbers WHERE n % 3 = 0;
+VACUUM numbers;
+VACUUM FULL numbers;
+CHECKPOINT;
+CREATE DATABASE logged STRATEGY wal_log;
+DROP DATABASE copied;
+ALTER TABLE numbers SET UNLOGGED;
+TRUNCATE numbers;
+DROP TABLE numbers;
+DROP DATABASE logged;
+`;
+
 /** A server on the socket of its folder's name, so that no two meet. */
 function server(folder: string, sockets: string): { start: string; stop: string } {
   const options = `-c unix_socket_directories=${sockets}`;
@@ -53,6 +70,9 @@ ${start} >/dev/null
 ${AS_POSTGRES} ${BIN}/pgbench -h ${sockets} -i -q -s 1 postgres 2>/dev/null
 ${AS_POSTGRES} ${BIN}/psql -q -h ${sockets} -c 'CREATE TABLE ledger (n int PRIMARY KEY, t text)' postgres
 ${stop} >/dev/null
+cat >${at.base}/tables.sql <<'END'
+${TABLES}
+END
 i=0
 while [ $i -lt ${ROWS} ]; do
   i=$((i + 1))
@@ -70,8 +90,10 @@ function script(at: Place): string {
 ${start} >/dev/null
 echo started >>starts
 timeout ${SECONDS} ${AS_POSTGRES} ${BIN}/psql -Atq -h ${sockets} -f ../rows.sql postgres >>done &
+${AS_POSTGRES} ${BIN}/psql -q -h ${sockets} -f ../tables.sql postgres 2>../tables.err &
 ${AS_POSTGRES} ${BIN}/pgbench -h ${sockets} -n -c 3 -j 2 -T ${SECONDS} postgres >../pgbench.out 2>&1
 wait || true
+grep -q . ../tables.err && exit 1
 ${stop} >/dev/null
 `;
 }
