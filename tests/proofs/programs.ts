@@ -18,6 +18,7 @@ async function main(argv: string[]): Promise<number> {
       keep: { type: "boolean", default: false },
       events: { type: "string" },
       moments: { type: "string" },
+      ring: { type: "string" },
     },
   });
   const reason = obstacle() || freezerObstacle();
@@ -46,6 +47,7 @@ async function main(argv: string[]): Promise<number> {
     seed: Number(values.seed),
     keep: values.keep,
     ...(values.events === undefined ? {} : { events: Number(values.events) }),
+    ...(values.ring === undefined ? {} : { ring: values.ring }),
     ...(values.moments === undefined ? {} : { moments: Number(values.moments) }),
   };
   for (const program of chosen) {

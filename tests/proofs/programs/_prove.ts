@@ -21,6 +21,8 @@ export interface ProveOptions {
   keep?: boolean;
   events?: number;
   moments?: number;
+  /** Size of the kernel's buffer, as `record --ring-size` takes it: a small one holds the program back all the time. */
+  ring?: string;
 }
 
 /** A small random source (mulberry32). */
@@ -60,7 +62,8 @@ export async function prove(
     const random = randomFrom(options.seed);
     const { keep: store = false, events = EVENTS } = options;
     const moments = options.moments ?? program.moments ?? MOMENTS;
-    const recorded = await recordProgram(program, at, { random, moments, store });
+    const recordArgs = options.ring === undefined ? [] : ["--ring-size", options.ring];
+    const recorded = await recordProgram(program, at, { random, moments, store, recordArgs });
     const verdict = judge(program, at, { recorded, random, events });
     say(lineOf(program, verdict));
     const { complaints } = verdict;

@@ -32,6 +32,8 @@ export interface RunOptions {
   moments: number;
   /** Keeps the bytes of each file at each moment, for looking into a difference. */
   store: boolean;
+  /** More arguments of `record`. */
+  recordArgs: readonly string[];
 }
 
 /** How a recording ended. */
@@ -90,9 +92,10 @@ export async function recordProgram(
   rmSync(ready, { force: true });
   const name = `programs.${process.pid}`;
   const command = ["sh", "-euc", ENTER, "sh", name, ready, program.script(at)];
+  const args = ["--state-dir", at.trace, "--watch", at.watched];
   const startedAt = performance.now();
   const child = Bun.spawn(
-    [BINARY, "record", "--state-dir", at.trace, "--watch", at.watched, "--", ...command],
+    [BINARY, "record", ...args, ...options.recordArgs, "--", ...command],
     {
       cwd: at.watched,
       env: environment(),
