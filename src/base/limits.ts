@@ -233,6 +233,13 @@ export const BASE_FILES_MAX = 1 << 16;
 /** Parts of a file that are remembered as bases for its next version; of a larger file the last ones. */
 export const BASE_PARTS_MAX = 4_096;
 
+/** Extents in one event of a keyframe; a file in more pieces has further events. */
+export const KEYFRAME_EXTENTS_MAX = 100_000;
+
+/** Events after a keyframe before the next one may come, and nodes times this: so keyframes stay a small part of a trace. */
+export const KEYFRAME_EVENTS_MIN = 100_000;
+export const KEYFRAME_EVENTS_PER_NODE = 4;
+
 /** Batches that become one packed row at most. */
 export const SEGMENT_ROWS_MAX = 1_024;
 

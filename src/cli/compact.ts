@@ -4,6 +4,7 @@ import { statSync } from "node:fs";
 import { formatBytes, formatCount } from "../base/units.ts";
 import { EFFORT_FAST, EFFORT_SMALL } from "../compact/blob_maker.ts";
 import { compactTrace } from "../compact/compact_trace.ts";
+import { settingsOf } from "../compact/compactor.ts";
 import { findTraceFile } from "../store/trace_open.ts";
 import { ProgressLine, ResultWriter } from "./output.ts";
 import { stateDirOption } from "./trace_options.ts";
@@ -40,7 +41,7 @@ function run(flags: CompactFlags): void {
   const line = new ProgressLine();
   try {
     compactTrace(flags.stateDir, {
-      effort: flags.fast === true ? EFFORT_FAST : EFFORT_SMALL,
+      settings: settingsOf(flags.fast === true ? EFFORT_FAST : EFFORT_SMALL),
       onProgress: ({ lastSeq, bytesBefore, bytesAfter }) =>
         line.update(() =>
           `packed up to #${formatCount(lastSeq)}: ${formatBytes(bytesBefore)} are now ${

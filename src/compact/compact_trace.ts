@@ -1,11 +1,11 @@
 /** Compacts a whole trace that nobody records any more, from where an earlier run left it. */
 import { CompactStore } from "../store/compact_store.ts";
-import { type Effort, EFFORT_SMALL } from "./blob_maker.ts";
-import { Compactor, type CompactProgress } from "./compactor.ts";
+import { EFFORT_SMALL } from "./blob_maker.ts";
+import { Compactor, type CompactProgress, type CompactSettings, settingsOf } from "./compactor.ts";
 
 /** How to compact. */
 export interface CompactOptions {
-  effort?: Effort;
+  settings?: CompactSettings;
   onProgress?: (progress: CompactProgress) => void;
 }
 
@@ -16,7 +16,7 @@ export interface CompactOptions {
 export function compactTrace(dir: string, options: CompactOptions = {}): CompactProgress {
   const store = CompactStore.openAlone(dir);
   try {
-    const compactor = new Compactor(store, options.effort ?? EFFORT_SMALL);
+    const compactor = new Compactor(store, options.settings ?? settingsOf(EFFORT_SMALL));
     while (compactor.step(true)) options.onProgress?.(compactor.progress);
     store.close({ shrink: true });
     return compactor.progress;

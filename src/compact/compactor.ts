@@ -4,7 +4,12 @@
  * steps loses nothing: the next compactor learns from the rows that are packed what this one knew, and goes on.
  */
 import { asDiffKeeperError } from "../base/error.ts";
-import { JOURNAL_BATCH_BYTES_MAX, SEGMENT_ROWS_MAX } from "../base/limits.ts";
+import {
+  JOURNAL_BATCH_BYTES_MAX,
+  KEYFRAME_EVENTS_MIN,
+  KEYFRAME_EVENTS_PER_NODE,
+  SEGMENT_ROWS_MAX,
+} from "../base/limits.ts";
 import { openBatch } from "../format/batch_value.ts";
 import { ValueKind } from "../format/envelope.ts";
 import { EventCursor } from "../format/event_codec.ts";
@@ -20,7 +25,8 @@ import { keyAfter, type Row } from "../store/trace_rows.ts";
 import { Bases } from "./bases.ts";
 import { BlobMaker, type Effort } from "./blob_maker.ts";
 import { checkPacked } from "./event_check.ts";
-import { learnContent, learnNames } from "./lessons.ts";
+import { CompactState } from "./compact_state.ts";
+import { learnContent, learnNames, learnStreams } from "./lessons.ts";
 import { layOut } from "./segment.ts";
 
 /** A data row that a step packs. */
@@ -31,6 +37,27 @@ interface PackedData {
 
 type Sort = "version" | "baseline" | "content" | "journal";
 const SORTS: readonly Sort[] = ["version", "baseline", "content", "journal"];
+
+/** How to pack. */
+export interface CompactSettings {
+  effort: Effort;
+  /** Events between two keyframes, at least. */
+  keyframeEvents: number;
+  /** And as many for each node that a keyframe has to hold. */
+  keyframeEventsPerNode: number;
+  /** Bytes of batches that become one row, about. */
+  segmentBytes: number;
+}
+
+/** The settings for an effort. */
+export function settingsOf(effort: Effort): CompactSettings {
+  return {
+    effort,
+    keyframeEvents: KEYFRAME_EVENTS_MIN,
+    keyframeEventsPerNode: KEYFRAME_EVENTS_PER_NODE,
+    segmentBytes: JOURNAL_BATCH_BYTES_MAX,
+  };
+}
 
 /** What was done so far. */
 export interface CompactProgress {
@@ -45,17 +72,19 @@ export interface CompactProgress {
 export class Compactor {
   readonly progress: CompactProgress = { bytesBefore: 0, bytesAfter: 0, lastSeq: 0 };
   readonly #store: CompactStore;
-  readonly #effort: Effort;
+  readonly #settings: CompactSettings;
   readonly #bases = new Bases();
   readonly #maker: BlobMaker;
   readonly #packer = new EventPacker();
+  #state: CompactState;
   /** Where each sort of rows goes on: behind the last one that was looked at. */
   readonly #from = new Map<Sort, Uint8Array>();
 
-  constructor(store: CompactStore, effort: Effort) {
+  constructor(store: CompactStore, settings: CompactSettings) {
     this.#store = store;
-    this.#effort = effort;
-    this.#maker = new BlobMaker(store, effort);
+    this.#settings = settings;
+    this.#state = new CompactState(settings);
+    this.#maker = new BlobMaker(store, settings.effort);
     this.#resume();
   }
 
@@ -66,7 +95,8 @@ export class Compactor {
   step(final: boolean): boolean {
     this.#packer.reset();
     this.#maker.reset();
-    return this.#versionStep() || this.#baselineStep() || this.#contentStep() ||
+    return this.#keyframeStep() || this.#versionStep() || this.#baselineStep() ||
+      this.#contentStep() ||
       this.#journalStep(final);
   }
 
@@ -79,11 +109,14 @@ export class Compactor {
       const until = typeof text === "string" ? Buffer.from(text, "latin1") : from;
       this.#from.set(sort, until);
       if (sort === "content" || sort === "version") continue;
+      if (sort === "journal") this.#state.restore(this.#store.rows);
       let at = from;
       for (;;) {
         const row = this.#store.first({ from: at, to });
         if (row === undefined || Buffer.compare(row.key, until) >= 0) break;
-        this.#learn(openBatch(row.value, row.id).cursor);
+        const { cursor } = openBatch(row.value, row.id);
+        this.#learn(cursor);
+        this.#state.fold(cursor, row.id, true);
         at = keyAfter(row.key);
       }
     }
@@ -150,15 +183,16 @@ export class Compactor {
     const rows: Row[] = [];
     let bytes = 0;
     let from = this.#from.get("journal") ?? rangeOf("journal").from;
-    while (bytes < JOURNAL_BATCH_BYTES_MAX && rows.length < SEGMENT_ROWS_MAX) {
+    const { segmentBytes } = this.#settings;
+    while (bytes < segmentBytes && rows.length < SEGMENT_ROWS_MAX) {
       const row = this.#store.first({ from, to: rangeOf("journal").to });
       if (row === undefined) break;
-      if (rows.length > 0 && bytes + row.value.length > 2 * JOURNAL_BATCH_BYTES_MAX) break;
+      if (rows.length > 0 && bytes + row.value.length > 2 * segmentBytes) break;
       rows.push(row);
       bytes += row.value.length;
       from = keyAfter(row.key);
     }
-    if (rows.length === 0 || (bytes < JOURNAL_BATCH_BYTES_MAX && !final)) return false;
+    if (rows.length === 0 || (bytes < segmentBytes && !final)) return false;
     this.#from.set("journal", from);
     this.#pack(rows);
     return true;
@@ -179,20 +213,24 @@ export class Compactor {
       return;
     }
     const cursors = values.map((value) => new EventCursor(value));
-    for (const cursor of cursors) learnNames(this.#bases, cursor);
-    const data = cursors.flatMap((cursor) => this.#packData(cursor));
+    if (packer.hasNames) { for (const cursor of cursors) learnNames(this.#bases, cursor); }
+    const data = packer.hasExtents ? cursors.flatMap((cursor) => this.#packData(cursor)) : [];
     const { content, blobs } = layOut(packer, this.#bases, this.#maker);
     const packed = packer.pack();
     const unpacked = unpackEvents(packed, first.id);
     checkPacked(values, unpacked, content);
-    const frame = zstdEncode(packed, this.#effort.events);
+    const frame = zstdEncode(packed, this.#settings.effort.events);
     const value = encodePackedRow(ValueKind.PACKED_EVENTS, blobs, {
       length: packed.length,
       frame,
     });
     this.progress.lastSeq = Math.max(this.progress.lastSeq, packer.firstSeq + packer.count - 1);
     this.#commit(rows, [{ id: first.id, value }, ...data]);
-    this.#learn(new EventCursor(unpacked));
+    const cursor = new EventCursor(unpacked);
+    // names are learned already
+    if (!packer.hasExtents) learnStreams(this.#bases, packer, first.id, this.#store.content);
+    else learnContent(this.#bases, cursor, this.#store.content);
+    this.#state.fold(cursor, first.id, packer.hasNames);
   }
 
   /** One by one, so that only those stay raw that must. */
@@ -210,6 +248,31 @@ export class Compactor {
     const { cursor } = openBatch(only.value, only.id);
     this.#commit([], []);
     this.#learn(cursor);
+    this.#state.fold(cursor, only.id, true);
+  }
+
+  /** Stores the state when enough has happened since the last time. */
+  #keyframeStep(): boolean {
+    if (!this.#state.isKeyframeDue()) return false;
+    const { rest, values } = this.#state.keyframe(this.#settings.effort.events);
+    const { seq, tNs } = rest;
+    const store = this.#store;
+    try {
+      store.begin();
+      for (const [part, value] of values.entries()) {
+        store.insert({ sort: "keyframe", tNs, seq, part }, store.reserveId(), value);
+        this.progress.bytesAfter += value.length;
+      }
+      store.count({ keyframes: values.length });
+      store.commit(this.#json());
+    } catch (thrown) {
+      store.rollback();
+      throw thrown;
+    }
+    // from what was stored: what readers will see is what is gone on from
+    this.#state = new CompactState(this.#settings);
+    this.#state.restore(store.rows);
+    return true;
   }
 
   /** Packs the data rows that the events point to and that are still raw. */

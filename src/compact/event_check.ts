@@ -34,6 +34,10 @@ const SAME: readonly number[] = [
 interface Place {
   batch: EventBatch;
   at: number;
+  /** Task names that were compared last: index in each comm table, and the original batch. */
+  comm: number;
+  commAfter: number;
+  original: EventBatch | undefined;
 }
 
 /**
@@ -46,7 +50,13 @@ export function checkPacked(
   unpacked: Uint8Array,
   content: Uint8Array,
 ): void {
-  const place = { batch: new EventBatch(unpacked), at: BATCH_HEADER_BYTES };
+  const place: Place = {
+    batch: new EventBatch(unpacked),
+    at: BATCH_HEADER_BYTES,
+    comm: -1,
+    commAfter: -1,
+    original: undefined,
+  };
   let events = 0;
   for (const value of originals) {
     const batch = new EventBatch(value);
@@ -75,8 +85,15 @@ function compare(
   for (const word of SAME) {
     if (before[a + word] !== after[b + word]) assert(false, "a field of an event must come back");
   }
-  const commA = batch.comm(before[a + WORD.COMM] ?? 0);
-  assert(commA === place.batch.comm(after[b + WORD.COMM] ?? 0), "a task name must come back");
+  const comm = before[a + WORD.COMM] ?? 0;
+  const commAfter = after[b + WORD.COMM] ?? 0;
+  // nearly always that of the event before
+  if (comm !== place.comm || commAfter !== place.commAfter || batch !== place.original) {
+    assert(batch.comm(comm) === place.batch.comm(commAfter), "a task name must come back");
+    place.comm = comm;
+    place.commAfter = commAfter;
+    place.original = batch;
+  }
   const opFlags = before[a + WORD.OP_FLAGS] ?? 0;
   const payload = before[a + WORD.PAYLOAD] ?? 0;
   const isInline = ((opFlags >>> 8) & EventFlag.EXTENTS) === 0 && payload > 0;
@@ -87,21 +104,30 @@ function compare(
   const bodyB = place.at + EVENT_FIXED_BYTES;
   if (!isInline) {
     assert(size === event.size && after[b + WORD.PAYLOAD] === payload, "a size must come back");
-    same(batch.bytes.subarray(bodyA, event.at + size), place.batch.bytes, bodyB);
+    same(batch.bytes, bodyA, place.batch.bytes, { start: bodyB, end: place.at + size });
   } else {
     const start = (after[(bodyB >>> 2) + 1] ?? 0) - PACKED_POINTER;
     assert(after[(bodyB >>> 2) + 2] === payload, "a length of payload must come back");
-    same(batch.bytes.subarray(bodyA, bodyA + payload), content, start);
+    for (let i = 0; i < payload; i++) {
+      if (batch.bytes[bodyA + i] !== content[start + i]) assert(false, "payload must come back");
+    }
     const tailA = bodyA + padded(payload);
     const tailB = bodyB + EXTENT_BYTES;
-    assert(event.at + event.size - tailA === place.at + size - tailB, "a size must come back");
-    same(batch.bytes.subarray(tailA, event.at + event.size), place.batch.bytes, tailB);
+    const end = place.at + size;
+    assert(event.at + event.size - tailA === end - tailB, "a size must come back");
+    if (tailB < end) same(batch.bytes, tailA, place.batch.bytes, { start: tailB, end });
   }
   place.at += size;
 }
 
-function same(bytes: Uint8Array, other: Uint8Array, start: number): void {
-  for (let index = 0; index < bytes.length; index++) {
-    if (bytes[index] !== other[start + index]) assert(false, "bytes of an event must come back");
+function same(
+  bytes: Uint8Array,
+  from: number,
+  other: Uint8Array,
+  range: { start: number; end: number },
+): void {
+  for (let at = range.start; at < range.end; at++) {
+    const before = bytes[from + at - range.start];
+    if (before !== other[at]) assert(false, "bytes of an event must come back");
   }
 }

@@ -3,6 +3,7 @@
  * of an earlier run, so both lead to the same bases.
  */
 import type { EventCursor } from "../format/event_codec.ts";
+import type { EventPacker } from "../format/event_packer.ts";
 import { isNameOp } from "../format/event_layout.ts";
 import { PACKED_POINTER } from "../format/packed_layout.ts";
 import { EventFlag, Op, type TraceEvent } from "../format/trace_event.ts";
@@ -54,6 +55,21 @@ export function learnContent(bases: Bases, cursor: EventCursor, content: Content
   }
   for (const [node, list] of runs) {
     bases.learn(node, list.flatMap((run) => partsOf(run, content)));
+  }
+  bases.settle();
+}
+
+/** As `learnContent`, for a row just packed whose events have no content elsewhere: the packer knows all of it. */
+export function learnStreams(
+  bases: Bases,
+  packer: EventPacker,
+  row: number,
+  content: ContentReader,
+): void {
+  for (const [index, { key, bytes, at }] of packer.streams.entries()) {
+    if (key < 0) continue;
+    const offset = PACKED_POINTER + (packer.starts[index] ?? 0);
+    bases.learn(key, partsOf({ node: key, row, offset, length: bytes, at }, content));
   }
   bases.settle();
 }

@@ -35,7 +35,7 @@ import { EventFlag, Op } from "./trace_event.ts";
 
 const FIRST_EVENTS = 1 << 14;
 /** Payload up to here is copied byte by byte, which needs no view object. */
-const LOOP_COPY_BYTES = 48;
+const LOOP_COPY_BYTES = 128;
 
 /** The payload of one file, or of one output of the command, in the batches that were added. */
 export interface PayloadStream {
@@ -56,6 +56,9 @@ export class EventPacker {
   lastNs = 0;
   /** Bytes of inline payload. */
   payloadBytes = 0;
+  /** Whether an event on names was added, and one with extents. */
+  hasNames = false;
+  hasExtents = false;
   readonly #streamOf = new Map<number, number>();
   readonly #batches: { bytes: Uint8Array; end: number }[] = [];
   readonly #comms = new CommTable();
@@ -88,6 +91,7 @@ export class EventPacker {
     this.#out.reset();
     this.#extents = [];
     this.#extentRow = this.#extentEnd = 0;
+    this.hasNames = this.hasExtents = false;
     this.count = this.#pieceCount = this.payloadBytes = 0;
     this.#time = { low: 0, high: 0 };
     this.#pid = this.#node = this.#parent = 0;
@@ -137,6 +141,11 @@ export class EventPacker {
     }
   }
 
+  /** Where the streams were placed. */
+  get starts(): readonly number[] {
+    return this.#starts;
+  }
+
   /** The columns as bytes, a view that is valid until `reset`. `place` must have been called. */
   pack(): Uint8Array {
     const out = this.#out;
@@ -175,6 +184,7 @@ export class EventPacker {
     this.#mtimeOf(words, word, i);
     let tail = at + EVENT_FIXED_BYTES;
     if (!isInline) {
+      this.hasExtents = true;
       this.#eventExtents(words, tail >>> 2, payload);
       tail += payload * EXTENT_BYTES;
     } else if (payload > 0) {
@@ -218,17 +228,18 @@ export class EventPacker {
     let length = words[word + WORD.LENGTH] ?? 0;
     let lengthHigh = words[word + WORD.LENGTH + 1] ?? 0;
     if (isNameOp(op)) {
+      this.hasNames = true;
       const parent = low;
       low = zigzag(parent - this.#parent);
       this.#parent = parent;
     } else if (op === Op.WRITE || op === Op.FALLOCATE) {
       const ends = this.#ends;
       const slot = ends.slot(words[word + WORD.NODE] ?? 0);
-      const from = { low, high };
       const guess = ends.low[slot] ?? 0;
-      high = high - (ends.high[slot] ?? 0) - (low < guess ? 1 : 0);
+      const guessHigh = ends.high[slot] ?? 0;
+      ends.move(slot, low, high, length);
+      high = high - guessHigh - (low < guess ? 1 : 0);
       low = low - guess;
-      ends.move(slot, from, length);
       lengthHigh -= length < inline ? 1 : 0;
       length -= inline;
     }

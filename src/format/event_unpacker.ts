@@ -177,7 +177,7 @@ class Unpacking {
       const total = length + event.inline;
       lengthHigh = (lengthHigh + (total >= U32 ? 1 : 0)) >>> 0;
       length = total >>> 0;
-      ends.move(slot, { low, high }, length);
+      ends.move(slot, low, high, length);
     }
     words[word + WORD.OFFSET] = low;
     words[word + WORD.OFFSET + 1] = high;

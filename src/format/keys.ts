@@ -23,7 +23,8 @@ export type TraceKey =
   | { sort: "data"; n: number }
   | { sort: "version"; path: string; tNs: number }
   | { sort: "process"; startNs: number; pid: number }
-  | { sort: "content"; sha256: string };
+  | { sort: "content"; sha256: string }
+  | { sort: "keyframe"; tNs: number; seq: number; part: number };
 
 /** First letter of each sort of key. */
 export const KEY_LETTERS = {
@@ -34,6 +35,7 @@ export const KEY_LETTERS = {
   version: "m",
   process: "p",
   content: "c",
+  keyframe: "k",
 } as const satisfies Record<TraceKey["sort"], string>;
 
 /** A half-open range of keys: `from` <= key < `to`, bytewise. */
@@ -61,6 +63,8 @@ function fieldsOf(key: TraceKey): string {
     case "version":
       checkPath(key.path);
       return `${key.path}:${hex(key.tNs)}`;
+    case "keyframe":
+      return `${hex(key.tNs)}:${hex(key.seq)}:${hex(key.part)}`;
     case "content":
       assert(SHA256.test(key.sha256), "a content key must be 64 hex digits");
       return key.sha256;
@@ -95,6 +99,12 @@ export function parseKey(bytes: Uint8Array): TraceKey {
       if (end < 0 || fields[end] !== ":") throw corrupt(text);
       const tNs = parseHex(fields.slice(end + 1), text);
       return { sort: "version", path: fields.slice(0, end), tNs };
+    }
+    case "k": {
+      const end = fields.length - HEX_DIGITS - 1;
+      if (end < 0 || fields[end] !== ":") throw corrupt(text);
+      const [tNs, seq] = parsePair(fields.slice(0, end), text);
+      return { sort: "keyframe", tNs, seq, part: parseHex(fields.slice(end + 1), text) };
     }
     case "c":
       if (!SHA256.test(fields)) throw corrupt(text);

@@ -73,11 +73,11 @@ export class WriteEnds {
     return slot;
   }
 
-  /** The write that began at (low, high) ended `length` bytes later. */
-  move(slot: number, from: { low: number; high: number }, length: number): void {
-    const end = from.low + length;
-    this.low[slot] = end >>> 0;
-    this.high[slot] = from.high + (end > 0xffff_ffff ? 1 : 0);
+  /** The write that began at (low, high) ended `length` bytes later. Plain numbers: it is called for every event. */
+  move(slot: number, low: number, high: number, length: number): void {
+    const end = low + length;
+    this.low[slot] = end;
+    this.high[slot] = high + (end > 0xffff_ffff ? 1 : 0);
   }
 
   #grow(): void {

@@ -92,10 +92,23 @@ export class ContentLog {
     payload: { row: number; rowOffset: number; length: number },
   ): void {
     if (payload.length === 0) return;
+    const tail = this.#tail[node] ?? 0;
+    if (tail !== 0 && this.#goesOn(tail, at, payload)) {
+      this.#length[tail] = (this.#length[tail] ?? 0) + payload.length;
+      this.#growTo(node, at + payload.length);
+      return;
+    }
     const op = this.#append(node, ContentKind.DATA, at, payload.length);
     this.#row[op] = payload.row;
     this.#rowOffset[op] = payload.rowOffset;
     this.#growTo(node, at + payload.length);
+  }
+
+  /** Whether bytes are the next ones of an operation, in the file and in the row: then it can cover them too. */
+  #goesOn(op: number, at: number, payload: { row: number; rowOffset: number }): boolean {
+    const length = this.length(op);
+    return this.kind(op) === ContentKind.DATA && this.at(op) + length === at &&
+      this.row(op) === payload.row && this.rowOffset(op) + length === payload.rowOffset;
   }
 
   /** Bytes [at, at+length) become what the extents say and zero elsewhere; the file grows to cover them. */

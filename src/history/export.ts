@@ -175,7 +175,7 @@ class TreeExport {
 
   #enter(frame: Frame, step: Step): void {
     step.enter(frame);
-    for (const [name, id] of frame.node.children ?? []) {
+    for (const [name, id] of inOrder(frame.node)) {
       const node = this.#history.tree.need(id);
       if (!node.isDir) continue;
       if (frame.covered || this.#selection.needs(node)) frame.folders.push({ name, node });
@@ -185,7 +185,7 @@ class TreeExport {
   /** Makes all entries of a folder that are not folders. */
   #makeEntries(frame: Frame): void {
     const root = this.#history.tree.rootOf(frame.node.id);
-    for (const [name, id] of frame.node.children ?? []) {
+    for (const [name, id] of inOrder(frame.node)) {
       const node = this.#history.tree.need(id);
       if (node.isDir) continue;
       const path = frame.path === "" ? name : `${frame.path}/${name}`;
@@ -269,6 +269,11 @@ class TreeExport {
     this.#finisher.finish(frame.fd, frame.name, stateOf(frame.node));
     this.#report.warnOfContent(frame.node.id);
   }
+}
+
+/** Names of a folder in byte order, so that the report does not depend on how the state was come by. */
+function inOrder(node: Node): [string, number][] {
+  return [...node.children ?? []].sort(([a], [b]) => a < b ? -1 : 1);
 }
 
 function stateOf(node: Node): EntryState {

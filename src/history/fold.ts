@@ -54,19 +54,31 @@ export class History {
       const { seq, tNs } = cursor;
       if (until !== undefined && seq !== 0 && isAfterSpan(until, seq, tNs)) return false;
       if (seq !== 0) [this.lastSeq, this.lastNs] = [seq, tNs];
-      const plain = cursor.op === Op.WRITE && (cursor.flags & SLOW_FLAGS) === 0;
-      if (plain && cursor.payloadLength === cursor.length) this.#foldWrite(cursor, rowId);
-      else this.#foldEvent(cursor.event(), { rowId, rowOffset: cursor.payloadOffset });
+      if (cursor.op === Op.WRITE && this.#foldPlainWrite(cursor, rowId)) continue;
+      this.#foldEvent(cursor.event(), { rowId, rowOffset: cursor.payloadOffset });
     }
     return true;
   }
 
-  #foldWrite(cursor: EventCursor, rowId: number): void {
+  /** A write of one piece, inline or packed, without an object for it; false: it is another. */
+  #foldPlainWrite(cursor: EventCursor, rowId: number): boolean {
+    const { flags, offset, length } = cursor;
+    if ((flags & SLOW_FLAGS) !== 0) return false;
+    let row = rowId;
+    let rowOffset = cursor.payloadOffset;
+    if ((flags & EventFlag.EXTENTS) === 0) {
+      if (cursor.payloadLength !== length) return false;
+    } else {
+      if (cursor.extentCount !== 1) return false;
+      const extent = cursor.extent(0);
+      if (extent.length !== length || extent.at !== 0) return false;
+      ({ row, offset: rowOffset } = extent);
+    }
     const node = this.tree.node(cursor.node);
     if (node === undefined) throw unknownNode(cursor.node);
-    const { offset, length } = cursor;
     this.tree.applyWrite(node, offset + length, cursor);
-    this.content.data(node.id, offset, { row: rowId, rowOffset: cursor.payloadOffset, length });
+    this.content.data(node.id, offset, { row, rowOffset, length });
+    return true;
   }
 
   #foldEvent(event: TraceEvent, at: { rowId: number; rowOffset: number }): void {
@@ -165,7 +177,7 @@ export class History {
   }
 }
 
-const SLOW_FLAGS = EventFlag.EXTENTS | EventFlag.TLVS | EventFlag.UNREAD;
+const SLOW_FLAGS = EventFlag.TLVS | EventFlag.UNREAD | EventFlag.SETTLED;
 
 function inlineExtents(
   event: TraceEvent,

@@ -36,6 +36,9 @@ const NAME_OPS: ReadonlySet<number> = new Set([
   Op.BASELINE,
 ]);
 
+/** What of a keyframe makes nodes and names. */
+const KEYFRAME_OPS: ReadonlySet<number> = new Set([Op.BASELINE, Op.LINK]);
+
 /** Whether the operation changes names, so that it must be folded even where nobody wants to see it. */
 export function changesNames(op: number): boolean {
   return NAME_OPS.has(op);
@@ -55,6 +58,23 @@ export class Places {
       this.#tree.apply(cursor.event());
     }
     return gaps;
+  }
+
+  /** The last place of a node that has no name any more; undefined: it has one, or never had. */
+  lastPlace(node: number): EventPlace | undefined {
+    return this.#lastPaths.get(node);
+  }
+
+  /** Folds a part of a keyframe. */
+  foldKeyframe(cursor: EventCursor): void {
+    while (cursor.next()) {
+      if (!KEYFRAME_OPS.has(cursor.op)) continue;
+      const event = cursor.event();
+      this.#tree.apply(event);
+      if (event.path === undefined) continue;
+      const root = (event.victim ?? 0) - 1;
+      this.#lastPaths.set(event.node, { root, path: event.path, unlinked: true });
+    }
   }
 
   /** The place of a node now. */

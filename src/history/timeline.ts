@@ -68,6 +68,7 @@ export class Timeline {
 
   /** The entries stored since the last call; all at the first. @throws {DiffKeeperError} `data_corrupt` */
   *entries(): Generator<TimelineEntry> {
+    if (!this.#isBegun && this.#skipToKeyframe()) this.#isBegun = true;
     if (!this.#isBegun) {
       for (const { cursor } of this.#trace.reader.baselineBatches()) {
         if (this.#filter.inexact !== true) {
@@ -91,6 +92,18 @@ export class Timeline {
       }
       if (this.isDone) return;
     }
+  }
+
+  /** Begins at the last keyframe before what is asked for; false: there is none, or all is asked for. */
+  #skipToKeyframe(): boolean {
+    const { from, inexact } = this.#filter;
+    if (from === undefined || inexact === true) return false;
+    const keyframe = this.#trace.keyframe((seq, tNs) => isBeforeSpan(from, seq, tNs));
+    if (keyframe === undefined) return false;
+    for (const { cursor } of keyframe.parts()) this.#places.foldKeyframe(cursor);
+    this.baselineGaps = keyframe.rest.baselineGaps;
+    this.#lastSeq = keyframe.rest.seq;
+    return true;
   }
 
   /** What is not exact in a baseline batch. */

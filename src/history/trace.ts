@@ -11,10 +11,12 @@ import {
 } from "../format/recording_info.ts";
 import { formatTime, isAfterSpan, type TimeRange, type TimeSpan } from "../format/time_expr.ts";
 import { Op, type TraceEvent } from "../format/trace_event.ts";
-import { type Piece, TraceReader } from "../store/trace_reader.ts";
+import { type KeyframePart, type Piece, TraceReader } from "../store/trace_reader.ts";
 import type { EventCursor } from "../format/event_codec.ts";
 import type { PayloadSource } from "./content.ts";
 import { History } from "./fold.ts";
+import { type KeyframeRest, restoreRest } from "./keyframe.ts";
+import { countParts, decodeKeyframeRest, wrongKeyframe } from "./keyframe_rest.ts";
 
 /** Counts of a recording, from its end row or, where there is none, from its events. */
 export interface TraceTotals {
@@ -106,14 +108,34 @@ export class Trace implements PayloadSource {
 
   /** The state at the end of a span. */
   foldTo(span: TimeSpan, onProgress?: OnProgress): History {
-    const history = new History();
-    for (const { row, cursor } of this.reader.baselineBatches()) history.fold(cursor, row);
+    const history = this.#startOf((seq, tNs) => !isAfterSpan(span, seq, tNs));
     if (span.unit === "seq" && span.to < 1) return history;
-    for (const { row, seq, tNs, cursor } of this.reader.journalBatches()) {
+    for (const { row, seq, tNs, cursor } of this.reader.journalBatches(history.lastSeq + 1)) {
       if (isAfterSpan(span, seq, tNs) || !history.fold(cursor, row, span)) break;
       onProgress?.(history.lastSeq);
     }
     return history;
+  }
+
+  /** The nearest stored state that is accepted: a keyframe, else the baseline. */
+  #startOf(accept: (seq: number, tNs: number) => boolean): History {
+    const history = new History();
+    const keyframe = this.keyframe(accept);
+    const parts = keyframe?.parts() ?? this.reader.baselineBatches();
+    for (const { row, cursor } of parts) history.fold(cursor, row);
+    if (keyframe !== undefined) restoreRest(history, keyframe.rest);
+    return history;
+  }
+
+  /** The last keyframe whose moment is accepted. @throws {DiffKeeperError} `data_corrupt` */
+  keyframe(
+    accept: (seq: number, tNs: number) => boolean,
+  ): { rest: KeyframeRest; parts(): Generator<KeyframePart> } | undefined {
+    const found = this.reader.keyframe(accept);
+    if (found === undefined) return undefined;
+    const rest = decodeKeyframeRest(found.rest);
+    if (rest.seq !== found.seq || rest.tNs !== found.tNs) throw wrongKeyframe();
+    return { rest, parts: () => countParts(found.parts(), rest.parts) };
   }
 
   /** The counts, from the end row if there is one, else by reading all events. */

@@ -25,6 +25,8 @@ import {
 } from "../format/recording_info.ts";
 import { decodeVersions } from "../format/versions_codec.ts";
 import { keyAfter, type Row, TraceReader } from "../store/trace_reader.ts";
+import { History } from "./fold.ts";
+import { countParts, decodeKeyframeRest, wrongKeyframe } from "./keyframe_rest.ts";
 import { RowLengths } from "./row_lengths.ts";
 import { EventCheck, unpackAll } from "./verify_events.ts";
 import { Problems, type VerifyReport } from "./verify_report.ts";
@@ -100,6 +102,7 @@ class Verification {
     });
     this.#each("process", ({ row, key }) => this.#process(row, key));
     this.#batches();
+    this.#keyframes();
     this.#checkCounts();
     return this.#report();
   }
@@ -209,6 +212,27 @@ class Verification {
     }
   }
 
+  /** Every keyframe must fold, and what it points to must be there. */
+  #keyframes(): void {
+    this.#each("keyframe", ({ row, key }) => {
+      if (key.part === 0) this.#json(row);
+      else this.#events.part(row);
+    });
+    for (let before = Number.POSITIVE_INFINITY;;) {
+      const found = this.#try({}, () => this.#reader.keyframe((seq) => seq < before));
+      if (found === undefined) return;
+      before = found.seq;
+      this.#try({ path: `keyframe #${found.seq}` }, () => {
+        const rest = decodeKeyframeRest(found.rest);
+        const history = new History();
+        for (const { cursor, row } of countParts(found.parts(), rest.parts)) {
+          history.fold(cursor, row);
+        }
+        if (history.tree.size !== rest.nodes) throw wrongKeyframe();
+      });
+    }
+  }
+
   *#versionChunks(): Generator<VersionChunk, undefined> {
     const make = () => new VersionChunk(this.#problems, this.#roots, this.#options.chunkEntries);
     let chunk = make();
@@ -237,7 +261,9 @@ class Verification {
     if (this.#stored === undefined) return;
     const found: [string, number][] = [["lastSeq", this.#events.lastSeq]];
     for (const [name, sort] of STORED_SORTS) found.push([name, this.#counts.get(sort) ?? 0]);
-    for (const [name, count] of found) this.#agree(`stored.${name}`, this.#stored[name], count);
+    for (const [name, count] of found) {
+      this.#agree(`stored.${name}`, this.#stored[name] ?? ABSENT[name], count);
+    }
     this.#agree("events", this.#end?.events, this.#events.events);
     const { fidelity } = this.#events;
     for (const word of INEXACT_WORDS) {
@@ -288,7 +314,7 @@ class Verification {
   }
 
   /** Makes a problem of what is damaged; what else fails is thrown on. */
-  #try<T>(where: { row?: number; key?: Uint8Array }, run: () => T): T | undefined {
+  #try<T>(where: { row?: number; key?: Uint8Array; path?: string }, run: () => T): T | undefined {
     try {
       return run();
     } catch (thrown) {
@@ -302,6 +328,9 @@ class Verification {
 /** Codes of errors that say something of the trace and not of this machine. */
 const DAMAGE: ReadonlySet<string> = new Set(["data_corrupt", "truncated", "version_too_new"]);
 
+/** Counts that traces of version 1 do not have. */
+const ABSENT: Readonly<Record<string, number>> = { keyframes: 0 };
+
 /** Counts of `stored` in `i:end`, each with its sort of rows. */
 const STORED_SORTS: readonly (readonly [string, Sort])[] = [
   ["baseline", "baseline"],
@@ -310,6 +339,7 @@ const STORED_SORTS: readonly (readonly [string, Sort])[] = [
   ["versions", "version"],
   ["processes", "process"],
   ["contents", "content"],
+  ["keyframes", "keyframe"],
 ];
 
 /** The innermost message without its first half, which says what was tried and not what is wrong. */

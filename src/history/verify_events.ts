@@ -94,6 +94,12 @@ export class EventCheck {
     });
   }
 
+  /** A part of a keyframe: its pointers. @throws {DiffKeeperError} `data_corrupt`: it cannot be read. */
+  part(row: Row): void {
+    const { cursor } = openBatch(row.value, row.id);
+    while (cursor.next()) this.#extents(cursor, row);
+  }
+
   /** After the last batch. */
   finish(): void {
     if (!this.isBroken) this.#versions?.finish();

@@ -105,7 +105,8 @@ export class Recent {
 
   /** Did another task set the size while this write was running, before or after it? */
   isCut(node: number, span: WriteSpan): boolean {
-    return span.seq === 0 && (this.#cutT[node] ?? 0) > span.enter && this.#cutTid[node] !== span.tid;
+    return span.seq === 0 && (this.#cutT[node] ?? 0) > span.enter &&
+      this.#cutTid[node] !== span.tid;
   }
 
   /** `source` was copied into `node`. Returns true when another task changed the source meanwhile. */

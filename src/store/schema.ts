@@ -52,4 +52,6 @@ export interface StoredCounts {
   versions: number;
   processes: number;
   contents: number;
+  /** Absent in traces of version 1. */
+  keyframes?: number;
 }

@@ -13,6 +13,7 @@ import type { Extent } from "../format/trace_event.ts";
 import { decodeVersions, type Version } from "../format/versions_codec.ts";
 import { ContentReader, type Piece } from "./content_reader.ts";
 import { type BaselineBatch, type JournalBatch, JournalReader } from "./journal_reader.ts";
+import { findKeyframe, type StoredKeyframe } from "./keyframe_rows.ts";
 import { lockState } from "./recorder_lock.ts";
 import { INFO_END, INFO_RECORDING, type JsonObject } from "./schema.ts";
 import { type OpenMode, type OpenTrace, openTrace } from "./trace_open.ts";
@@ -20,6 +21,7 @@ import { type Row, TraceRows } from "./trace_rows.ts";
 
 export type { Piece } from "./content_reader.ts";
 export type { BaselineBatch, JournalBatch } from "./journal_reader.ts";
+export type { KeyframePart, StoredKeyframe } from "./keyframe_rows.ts";
 export { keyAfter, type Row } from "./trace_rows.ts";
 
 /** What the `i:` rows say. */
@@ -155,6 +157,14 @@ export class TraceReader {
     }
     const [only] = parts;
     return parts.length === 1 && only !== undefined ? only : concat(parts, length);
+  }
+
+  /**
+   * The last keyframe whose moment is accepted; undefined: there is none. Its parts are read when they are asked for.
+   * @throws {DiffKeeperError} `data_corrupt`
+   */
+  keyframe(accept: (seq: number, tNs: number) => boolean): StoredKeyframe | undefined {
+    return findKeyframe(this.#rows, accept);
   }
 
   /** A content chunk by its digest, checked against it; undefined if it is not stored. @throws `data_corrupt` */

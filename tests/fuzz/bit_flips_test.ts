@@ -17,9 +17,12 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 // Only root may enter folders whose mode forbids it.
-test.skipIf(!isRoot())(`flipped bits are found or harmless, seed ${seed}`, () => {
+test.skipIf(!isRoot()).each([
+  { name: "raw", packed: false },
+  { name: "packed", packed: true },
+])(`flipped bits of a $name trace are found or harmless, seed ${seed}`, ({ name, packed }) => {
   const random = new Random(seed);
-  const flips = new BitFlips(join(folder, "any"), 1);
+  const flips = new BitFlips(join(folder, name), 1, { packed });
   const structure = flips.structure();
   for (let i = 0; i < TRIES; i++) {
     const any = random.below(flips.sizeBytes);

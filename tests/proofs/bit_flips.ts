@@ -1,7 +1,7 @@
 /**
  * One flipped bit anywhere in a trace, 10,000 tries: `verify` finds each that is in a key or a value, no other command crashes
  * or shows a wrong byte. All of the file is tried alike; then SQLite's own bytes, and every bit of the file's header. A
- * hundred tries run the binary itself, for exit codes and stack traces. argv: tries, seed.
+ * hundred tries run the binary itself, for exit codes and stack traces. argv: tries, seed, `packed`.
  */
 import { join } from "node:path";
 import { Random } from "../property/model.ts";
@@ -18,7 +18,9 @@ const seed = Number(process.argv[3] ?? Date.now() % 1_000_000);
 
 const checks = new Checks();
 const random = new Random(seed);
-const flips = new BitFlips(join(scratch("flips"), "trace"), seed);
+/** `packed`: the trace is compacted first, with keyframes. */
+const packed = process.argv[4] === "packed";
+const flips = new BitFlips(join(scratch("flips"), "trace"), seed, { packed });
 
 interface Sum {
   tries: number;

@@ -16,6 +16,8 @@ import {
 import { lstatSync } from "node:fs";
 import { join } from "node:path";
 import { DiffKeeperError } from "../../src/base/error.ts";
+import { EFFORT_SMALL } from "../../src/compact/blob_maker.ts";
+import { compactTrace } from "../../src/compact/compact_trace.ts";
 import { factsOf } from "../../src/cli/info.ts";
 import { TimelineJson } from "../../src/cli/timeline_json.ts";
 import { TimelineText } from "../../src/cli/timeline_text.ts";
@@ -35,6 +37,13 @@ import { ByteKind, byteKinds } from "./sqlite_layout.ts";
 /** Events of the model's life; the trace then has 0.6 MB and b-trees of two levels. */
 const STEPS = 250;
 const LARGE_BYTES = 40_000;
+
+/** Makes the trace and packs it, with keyframes. */
+export function makePackedTrace(dir: string, seed: number): void {
+  makeTrace(dir, seed);
+  const spacing = { keyframeEvents: 60, keyframeEventsPerNode: 0.1 };
+  compactTrace(dir, { settings: { effort: EFFORT_SMALL, segmentBytes: 6_000, ...spacing } });
+}
 
 /** Makes the trace; the same seed gives the same. */
 export function makeTrace(dir: string, seed: number): void {
@@ -145,10 +154,11 @@ export class BitFlips {
   readonly #expected: string;
 
   /** @param folder that may be written to. */
-  constructor(folder: string, seed: number) {
+  constructor(folder: string, seed: number, options: { packed: boolean } = { packed: false }) {
     this.#dir = join(folder, "trace");
     this.#out = join(folder, "out");
-    makeTrace(this.#dir, seed);
+    if (options.packed) makePackedTrace(this.#dir, seed);
+    else makeTrace(this.#dir, seed);
     this.path = join(this.#dir, "trace.db");
     this.#kinds = byteKinds(this.path);
     this.sizeBytes = this.#kinds.length;

@@ -6,12 +6,13 @@ import type { History } from "../../src/history/fold.ts";
 import { Timeline } from "../../src/history/timeline.ts";
 import { Trace } from "../../src/history/trace.ts";
 
-/** Every line of `timeline --json`, with what each OUTPUT printed. */
-export function timelineOf(dir: string): string[] {
+/** Every line of `timeline --json` from an event on, with what each OUTPUT printed. */
+export function timelineOf(dir: string, from = 0): string[] {
   const trace = Trace.open(dir);
   try {
     const json = new TimelineJson(trace);
-    return [...new Timeline(trace, {}).entries()].map((entry) => json.line(entry));
+    const filter = from === 0 ? {} : { from: { unit: "seq", from, to: from } as const };
+    return [...new Timeline(trace, filter).entries()].map((entry) => json.line(entry));
   } finally {
     trace.close();
   }

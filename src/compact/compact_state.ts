@@ -1,0 +1,106 @@
+/**
+ * The state of the recording behind the compactor: names, attributes, where contents are, and what is said of losses, folded from
+ * packed rows as every reader does. From it keyframes are made; and it is taken from them again, so that its size follows the
+ * tree and not the history.
+ */
+import { JOURNAL_BATCH_BYTES_MAX } from "../base/limits.ts";
+import { ValueKind, wrap } from "../format/envelope.ts";
+import { EventBatchEncoder, type EventCursor } from "../format/event_codec.ts";
+import { EventPacker } from "../format/event_packer.ts";
+import { encodePackedRow } from "../format/packed_row.ts";
+import { zstdEncode } from "../format/zstd.ts";
+import { History } from "../history/fold.ts";
+import {
+  keyframeEvents,
+  type KeyframeRest,
+  keyframeRest,
+  restoreRest,
+} from "../history/keyframe.ts";
+import { countParts, decodeKeyframeRest } from "../history/keyframe_rest.ts";
+import { changesNames, Places } from "../history/places.ts";
+import { findKeyframe } from "../store/keyframe_rows.ts";
+import type { TraceRows } from "../store/trace_rows.ts";
+
+/** Events between two keyframes, at least: in all, and for each node. */
+interface Spacing {
+  keyframeEvents: number;
+  keyframeEventsPerNode: number;
+}
+
+const utf8 = new TextEncoder();
+
+/** See the head of the file. */
+export class CompactState {
+  readonly #spacing: Spacing;
+  #history = new History();
+  #places = new Places();
+  #baselineGaps = 0;
+  /** Event of the last keyframe. */
+  #keyframeSeq = 0;
+
+  constructor(spacing: Spacing) {
+    this.#spacing = spacing;
+  }
+
+  /** Folds a batch that comes next; one of the journal that a keyframe has already is passed over. */
+  fold(cursor: EventCursor, row: number, hasNames: boolean): void {
+    if (cursor.firstSeq !== 0 && cursor.firstSeq <= this.#history.lastSeq) return;
+    if (cursor.firstSeq === 0 && this.#keyframeSeq > 0) return;
+    cursor.rewind();
+    this.#history.fold(cursor, row);
+    if (!hasNames) return;
+    cursor.rewind();
+    if (cursor.firstSeq === 0) this.#baselineGaps += this.#places.foldBaseline(cursor);
+    else while (cursor.next()) if (changesNames(cursor.op)) this.#places.fold(cursor.event());
+  }
+
+  /** Whether so much has happened since the last keyframe that the next one is cheap beside it. */
+  isKeyframeDue(): boolean {
+    const since = this.#history.lastSeq - this.#keyframeSeq;
+    const nodes = this.#history.tree.size;
+    const { keyframeEvents, keyframeEventsPerNode } = this.#spacing;
+    return since >= Math.max(keyframeEvents, nodes * keyframeEventsPerNode);
+  }
+
+  /** The values of a keyframe's rows, the one that is JSON first. */
+  keyframe(level: number): { rest: KeyframeRest; values: Uint8Array[] } {
+    const values: Uint8Array[] = [];
+    const encoder = new EventBatchEncoder();
+    for (const event of keyframeEvents(this.#history, this.#places)) {
+      encoder.append(event);
+      if (encoder.bytes >= JOURNAL_BATCH_BYTES_MAX) values.push(packed(encoder, level));
+    }
+    if (encoder.count > 0) values.push(packed(encoder, level));
+    const rest = { ...keyframeRest(this.#history, this.#baselineGaps), parts: values.length };
+    const json = wrap(ValueKind.JSON, utf8.encode(JSON.stringify(rest)));
+    return { rest, values: [json, ...values] };
+  }
+
+  /** Takes the state from the last keyframe that is stored, if there is one. */
+  restore(rows: TraceRows): void {
+    const found = findKeyframe(rows, () => true);
+    if (found === undefined) return;
+    const rest = decodeKeyframeRest(found.rest);
+    this.#history = new History();
+    this.#places = new Places();
+    for (const { cursor, row } of countParts(found.parts(), rest.parts)) {
+      this.#history.fold(cursor, row);
+      cursor.rewind();
+      this.#places.foldKeyframe(cursor);
+    }
+    restoreRest(this.#history, rest);
+    this.#baselineGaps = rest.baselineGaps;
+    this.#keyframeSeq = rest.seq;
+  }
+}
+
+/** A batch of state, packed; it has no payload of its own. */
+function packed(encoder: EventBatchEncoder, level: number): Uint8Array {
+  const packer = new EventPacker();
+  packer.add(encoder.finish(0));
+  packer.place(new Uint8Array(0), []);
+  const columns = packer.pack();
+  const frame = zstdEncode(columns, level);
+  encoder.reset();
+  return encodePackedRow(ValueKind.PACKED_EVENTS, [], { length: columns.length, frame });
+}
