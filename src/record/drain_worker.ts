@@ -30,13 +30,15 @@ async function handle(message: ToWorker): Promise<void> {
       await current().run();
       return;
     }
-    case "wait":
-      say({ kind: "waiting", running: current().running() });
-      await current().waitAlone();
+    case "wait": {
+      const survivors = current().survivors();
+      say({ kind: "waiting", running: survivors.count() });
+      await survivors.wait();
       say({ kind: "alone" });
       return;
+    }
     case "stop_waiting":
-      current().stopWaiting();
+      current().survivors().stopWaiting();
       return;
     case "ended":
       say({ kind: "done", summary: await current().end(message.exitCode) });

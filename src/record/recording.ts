@@ -12,7 +12,6 @@ import {
   DRAIN_END_MS_MAX,
   DRAIN_PAUSE_MS,
   DRAIN_TURN_BYTES_MAX,
-  WAIT_PAUSE_MS,
 } from "../base/limits.ts";
 import { formatBytes, formatCount } from "../base/units.ts";
 import { RecorderObject } from "../capture/ebpf/object.ts";
@@ -31,9 +30,10 @@ import { type HandleMount, LiveAssist } from "./live_assist.ts";
 import { LossWatch } from "./loss_watch.ts";
 import { type OpenRequest, plainError, type RecordingSummary } from "./messages.ts";
 import { type LookOptions, MappedSampler } from "./mapped_sampler.ts";
-import { checkPidNamespace, isAlive } from "./process_ids.ts";
+import { checkPidNamespace } from "./process_ids.ts";
 import { isLayeredFd } from "./pseudo_fs.ts";
 import { rescan } from "./rescan.ts";
+import { Survivors } from "./survivors.ts";
 import { WatchSet } from "./watch.ts";
 
 /** Mode of the fallocate by which the recorder announces a folder to the BPF programs: ANNOUNCE_MODE of bpf/state.h. */
@@ -65,7 +65,7 @@ export class Recording {
   #resolver: Resolver | undefined;
   #state: State = "opening";
   #kept = false;
-  #waits = false;
+  readonly #survivors = new Survivors(() => this.#resolver?.running() ?? []);
   #startNs = 0n;
   #ended: Promise<void> = Promise.resolve();
 
@@ -276,26 +276,10 @@ export class Recording {
     return bytes;
   }
 
-  /** How many processes of the command are alive, with all that the kernel has reported by now. */
-  running(): number {
+  /** Who outlives the command, with all that the kernel has reported by now. */
+  survivors(): Survivors {
     this.#drainPending();
-    return this.#alive();
-  }
-
-  #alive(): number {
-    return this.#resolver?.running().filter(isAlive).length ?? 0;
-  }
-
-  /** Resolves when none of them is alive any more, however long that takes, or when `stopWaiting` says so. */
-  async waitAlone(): Promise<void> {
-    this.#waits = true;
-    while (this.#waits && this.#state === "running" && this.#alive() > 0) {
-      await Bun.sleep(WAIT_PAUSE_MS);
-    }
-  }
-
-  stopWaiting(): void {
-    this.#waits = false;
+    return this.#survivors;
   }
 
   /** The command ended: takes what is still in the ring, writes the end, closes the trace. */
@@ -374,7 +358,7 @@ export class Recording {
       files,
       stops: this.#kernel.shared.stops,
       fidelity: this.#journal.fidelity,
-      running: this.#alive(),
+      running: this.#survivors.count(),
       lostEvents: stats.lostEvents,
       lostBytes: stats.lostBytes,
       losses,

@@ -20,8 +20,8 @@ function kernelTest(name: string, body: () => void | Promise<void>): void {
   test.skipIf(obstacle() !== "")(named(name), body);
 }
 
-/** Two processes that live on after the command: a shell and its sleep. */
-const LIVES_ON = "(sleep 1; echo later >late) & echo now >early";
+/** Two processes that live on after the command: a shell and its sleep, which has begun by then. */
+const LIVES_ON = "(sleep 1; echo later >late) & sleep 0.4; echo now >early";
 
 kernelTest("children that live on are said", () => {
   const folder = scratch("endings");
