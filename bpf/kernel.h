@@ -96,6 +96,12 @@ struct dentry;
 struct hlist_bl_node {
   struct hlist_bl_node *next, **pprev;
 };
+struct hlist_node {
+  struct hlist_node *next, **pprev;
+};
+struct hlist_head {
+  struct hlist_node *first;
+};
 struct super_block {
   u32 s_dev;
   unsigned long s_magic;
@@ -110,6 +116,7 @@ struct inode {
   u32 i_rdev;
   s64 i_size;
   u32 i_generation;
+  struct hlist_head i_dentry;
 #if defined(DK_NEWEST)
   s64 i_mtime_sec;
   u32 i_mtime_nsec;
@@ -131,6 +138,9 @@ struct dentry {
   struct dentry *d_parent;
   struct qstr d_name;
   struct inode *d_inode;
+  union {
+    struct hlist_node d_alias;
+  } d_u;
 };
 struct vfsmount {
   struct dentry *mnt_root;

@@ -257,6 +257,8 @@ static __always_inline bool call_exit(struct task_state *st, struct task_struct 
     state_after(&after, st, inode);
     st->touch[0] = after;
     st->touched = 1;
+  } else if (st->touched && !touched_inside(st)) {
+    return false;
   }
   return call_send(st, (u64)nr << 32 | (u32)ret);
 }

@@ -132,7 +132,8 @@ static __always_inline bool times_exit(struct task_state *st, s64 ret) {
 static __always_inline bool name_call_exit(struct task_state *st, struct task_struct *task, struct pt_regs *regs,
                                            u32 class, u32 nr, s64 ret) {
   if (class <= C_OPENHANDLE) return open_exit(st, task, regs, class, nr, ret);
-  if (class == C_PATH2 || class == C_ATPATH2) __sync_fetch_and_add(&dk_shared.epoch, 1);
+  if (class == C_PATH2 || class == C_ATPATH2)
+    verdicts_void(st, class == C_ATPATH2 && ((u32)DK_ARG4(regs) & RENAME_EXCHANGE));
   return call_matters(st) && call_exit(st, task, regs, class, nr, ret);
 }
 
@@ -325,7 +326,7 @@ int BPF_PROG(on_exec, struct task_struct *p, int old_pid, struct linux_binprm *b
   o->cwd_ino = cwd->ino;
   struct file *exe = BPF_CORE_READ(bprm, file);
   s->to_root = 1;
-  walk(s, BPF_CORE_READ(exe, f_path.dentry), BPF_CORE_READ(exe, f_path.mnt), sizeof(*o), false);
+  walk(s, BPF_CORE_READ(exe, f_path.dentry), BPF_CORE_READ(exe, f_path.mnt), sizeof(*o), 0);
   u32 at = s->len;
   o->exe_len = at - sizeof(*o);
   u64 start = BPF_CORE_READ(p, mm, arg_start), n = BPF_CORE_READ(p, mm, arg_end) - start;

@@ -25,6 +25,8 @@ static __always_inline s32 linked_root(struct inode_key k) {
   return v ? v->root : VERDICT_OUTSIDE;
 }
 
+#define WITHIN_ONLY 1    /* what a walk through the mounts found outside is asked again: in which folder does it lie? */
+#define WITHIN_FILES 2   /* no mount is known */
 #define WALK_STEPS_MAX 1024 /* names and mount points of one path */
 
 /* One step of a walk, state in scratch. Returns true when the walk ended. */
@@ -36,7 +38,7 @@ static __always_inline bool walk_step(struct scratch *s) {
     struct inode_key k;
     inode_key(&k, inode);
     s32 root;
-    if (verdict_of(&k, &root) && !(s->within && root == VERDICT_OUTSIDE)) {
+    if (verdict_of(&k, &root) && !(s->within == WITHIN_ONLY && root == VERDICT_OUTSIDE)) {
       s->root = root;
       s->anchor_dev = k.dev;
       s->anchor_ino = k.ino;
@@ -75,7 +77,7 @@ __noinline int walk_part(struct scratch *s) {
 }
 
 /* Walks from a dentry upwards; names go into the buffer from `at` on, which must be more than 0. */
-static __always_inline void walk(struct scratch *s, struct dentry *dentry, struct vfsmount *mnt, u32 at, bool within) {
+static __always_inline void walk(struct scratch *s, struct dentry *dentry, struct vfsmount *mnt, u32 at, u32 within) {
   s->within = within;
   s->bound = 0;
   s->dentry = (u64)dentry;
@@ -105,8 +107,8 @@ __noinline int announce(u64 dentry_ptr, u64 mnt_ptr, int force_root) {
   u32 epoch = dk_shared.epoch;
   struct inode_key k;
   inode_key(&k, inode);
-  walk(s, dentry, mnt, sizeof(struct dk_node), false);
-  if (s->root == VERDICT_OUTSIDE && s->bound) walk(s, dentry, mnt, sizeof(struct dk_node), true);
+  walk(s, dentry, mnt, sizeof(struct dk_node), 0);
+  if (s->root == VERDICT_OUTSIDE && s->bound) walk(s, dentry, mnt, sizeof(struct dk_node), WITHIN_ONLY);
   int root = force_root == VERDICT_OUTSIDE ? s->root : force_root;
   if (root == VERDICT_OUTSIDE && GET(inode, inode, i_nlink) > 1) root = linked_root(k);
   if (s->cut) {
@@ -132,6 +134,59 @@ __noinline int announce(u64 dentry_ptr, u64 mnt_ptr, int force_root) {
   if (!s->cut) verdict_set(&k, root, epoch);
   scratch_put(s);
   return root;
+}
+
+/* Where a touched inode lies, by the first of its names that the kernel remembers. One that has none any more says nothing: the
+ * folder it was removed from does. */
+static __always_inline s32 root_of_alias(u64 inode_ptr, u32 nlink, struct inode_key *k) {
+  struct inode *inode = (void *)inode_ptr;
+  u32 epoch = dk_shared.epoch;
+  if (!nlink) return VERDICT_OUTSIDE;
+  if (!bpf_core_field_exists(inode->i_dentry)) return 0;
+  struct hlist_node *alias = BPF_CORE_READ(inode, i_dentry.first);
+  if (!alias) return 0;
+  struct dentry *dentry = (void *)((char *)alias - bpf_core_field_offset(struct dentry, d_u.d_alias));
+  if (BPF_CORE_READ(dentry, d_inode) != inode) return 0;
+  struct scratch *s = scratch_try();
+  if (!s) return 0;
+  s->to_root = 0;
+  walk(s, dentry, NULL, sizeof(struct dk_node), WITHIN_FILES);
+  s32 root = s->root;
+  scratch_put(s);
+  if (root == VERDICT_OUTSIDE && nlink > 1) root = linked_root(*k);
+  /* one inside is announced when a record needs it */
+  if (root == VERDICT_OUTSIDE) verdict_set(k, root, epoch);
+  return root;
+}
+
+/* Does one of the inodes that a call touched lie in a watched folder, or may it? Global, so that it is verified once. */
+__noinline int touched_inside(struct task_state *st) {
+  if (!st) return 1;
+  for (u32 i = 0; i < DK_TOUCH_MAX; i++) {
+    if (i >= st->touched) break;
+    struct inode_key k = {.dev = st->touch[i].dev, .gen = st->touch[i].gen, .ino = st->touch[i].ino};
+    u32 links = st->touch[i].nlink;
+    s32 root;
+    if (!verdict_of(&k, &root)) root = root_of_alias(st->touched_ptr[i], links, &k);
+    if (root >= 0) return 1;
+  }
+  return 0;
+}
+
+/* After a rename or link: what was outside may lie inside now. A moved folder voids all such verdicts; a file only its own. */
+__noinline int verdicts_void(struct task_state *st, u32 all) {
+  if (!st) return 0;
+  u32 files = 0;
+  for (u32 i = 0; i < DK_TOUCH_MAX; i++) {
+    if (i >= st->touched) break;
+    if (mode_is(st->touch[i].mode, S_IFDIR)) continue;
+    struct inode_key k = {.dev = st->touch[i].dev, .gen = st->touch[i].gen, .ino = st->touch[i].ino};
+    struct verdict *v = bpf_map_lookup_elem(&inodes, &k);
+    if (v && v->root == VERDICT_OUTSIDE) bpf_map_delete_elem(&inodes, &k);
+    files++;
+  }
+  if (all || !files) __sync_fetch_and_add(&dk_shared.epoch, 1);
+  return 0;
 }
 
 static __always_inline s32 verdict_of_path(struct dentry *dentry, struct vfsmount *mnt) {

@@ -45,6 +45,14 @@ export function isLayeredFd(fd: number): boolean {
   return libc.fstatfs(fd, statfsBuffer.address) === 0 && typeWord[0] === OVERLAYFS_MAGIC;
 }
 
+const XFS_MAGIC = 0x58465342;
+
+/** Whether a call may move or remove an inode there without a new ctime: overlayfs when it removes, xfs when it exchanges two. */
+export function isPartialFd(fd: number): boolean {
+  return libc.fstatfs(fd, statfsBuffer.address) === 0 &&
+    (typeWord[0] === OVERLAYFS_MAGIC || typeWord[0] === XFS_MAGIC);
+}
+
 /** The same for a path; undefined also when the path cannot be asked. */
 export function pseudoFsOfPath(path: Buffer): string | undefined {
   try {

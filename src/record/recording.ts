@@ -31,7 +31,9 @@ import { LossWatch } from "./loss_watch.ts";
 import { type OpenRequest, plainError, type RecordingSummary } from "./messages.ts";
 import { type LookOptions, MappedSampler } from "./mapped_sampler.ts";
 import { checkPidNamespace } from "./process_ids.ts";
+import { checkPidNamespace, isAlive } from "./process_ids.ts";
 import { isLayeredFd } from "./pseudo_fs.ts";
+import { isLayeredFd, isPartialFd } from "./pseudo_fs.ts";
 import { rescan } from "./rescan.ts";
 import { Survivors } from "./survivors.ts";
 import { WatchSet } from "./watch.ts";
@@ -123,7 +125,7 @@ export class Recording {
     this.#kernel.attach();
     this.#announce(this.#writer.dir, ANNOUNCE_EXCLUDED, false);
     for (const { path, index } of this.#watch.roots) this.#announce(path, index, true);
-    shared.layered = this.#layered().size > 0;
+    shared.layered = this.#mounts.some(({ fd }) => isLayeredFd(fd));
     shared.devs = [...new Set(this.#mounts.map((mount) => mount.dev))];
     for (const stream of [1, 2] as const) this.#announceOutput(stream);
   }
@@ -137,9 +139,9 @@ export class Recording {
     this.#mounts.push({ dev: stat.dev, fd });
   }
 
-  /** Watched devices that keep their files on another one. */
-  #layered(): Set<number> {
-    return new Set(this.#mounts.filter(({ fd }) => isLayeredFd(fd)).map(({ dev }) => dev));
+  /** Watched devices on which a call may move or remove an inode without touching it. */
+  #partial(): Set<number> {
+    return new Set(this.#mounts.filter(({ fd }) => isPartialFd(fd)).map(({ dev }) => dev));
   }
 
   #announceOutput(stream: 1 | 2): void {
@@ -229,7 +231,7 @@ export class Recording {
       startNs: this.#startNs,
       firstLockSeq: this.#kernel.shared.lockCounter + 1,
       arch: arch() === "arm64" ? "arm64" : "x64",
-      layered: this.#layered(),
+      partial: this.#partial(),
       assist: this.#assist,
     }, this.#journal);
     this.#early.replay((bytes, words, offset) => this.#resolver?.accept(bytes, words, offset));

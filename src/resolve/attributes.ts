@@ -35,8 +35,8 @@ function targetOf(ctx: Context, unit: CallUnit): Target {
   const follow = syscall.follow && (atFlags & AT_SYMLINK_NOFOLLOW) === 0;
   const place = ctx.places.resolve(call.base[0], call.str[0], { follow });
   const named = place.status === "found" ? ctx.tree.node(place.node) : undefined;
-  for (const t of call.touched) if (!ctx.options.layered?.has(t.dev)) ctx.touching.add(t.dev);
-  if (named && (touchOf(call, named) || !touchesAreWhole(ctx, call, named.dev))) {
+  for (const t of call.touched) ctx.touching.add(t.dev);
+  if (named && (touchOf(call, named) || !touchesAreWhole(call, named.dev))) {
     // Nothing touched where the file system says what it touches: nothing changed (two UTIME_OMIT).
     // The live file would tell of a later moment.
     const isUnchanged = call.touched.length === 0 && ctx.touching.has(named.dev);

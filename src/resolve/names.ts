@@ -23,7 +23,7 @@ import {
   isDirMode,
   locate,
   meant,
-  touchesAreWhole,
+  movesAreWhole,
   touchOf,
 } from "./touched.ts";
 import type { CallUnit, OpenUnit, Outcome } from "./unit.ts";
@@ -152,7 +152,7 @@ export function remove(ctx: Context, unit: CallUnit, force: boolean): Outcome {
   if (!node && ctx.places.excluded(dir.id, name, isDir)) return "done";
   const fits = node !== undefined && node.isDir === isDir &&
     !(isDir && node.children?.size) &&
-    (touchOf(call, node) !== undefined || !touchesAreWhole(ctx, call, node.dev));
+    (touchOf(call, node) !== undefined || !movesAreWhole(ctx, call, node.dev));
   if (!fits && !force) return "wait";
   const times = dirTimes(ctx, call, [entry]);
   if (fits && node) {

@@ -20,8 +20,8 @@ import {
   locate,
   type Located,
   meant,
+  movesAreWhole,
   touchedFolders,
-  touchesAreWhole,
   touchOf,
 } from "./touched.ts";
 import type { CallUnit, Outcome } from "./unit.ts";
@@ -94,11 +94,11 @@ function agrees(ctx: Context, unit: CallUnit, { from, to }: { from: Entry; to: E
   if (!moved) return false;
   const victim = to.node;
   const isExchange = (call.arg[0] & RENAME_EXCHANGE) !== 0;
-  if (isExchange) return victim !== undefined && (!touchesAreWhole(ctx, call, moved.dev) || has());
+  if (isExchange) return victim !== undefined && (!movesAreWhole(ctx, call, moved.dev) || has());
   if (victim && victim !== moved) {
     if (victim.isDir !== moved.isDir || victim.children?.size) return false;
   }
-  return !touchesAreWhole(ctx, call, moved.dev) || (has() && !hasStranger());
+  return !movesAreWhole(ctx, call, moved.dev) || (has() && !hasStranger());
 
   function has(): boolean {
     if (!moved || !touchOf(call, moved)) return false;
@@ -116,7 +116,7 @@ function agrees(ctx: Context, unit: CallUnit, { from, to }: { from: Entry; to: E
 /** All renames. */
 export function rename(ctx: Context, unit: CallUnit, force: boolean): Outcome {
   const { touched } = unit.call;
-  for (const t of touched) if (!ctx.options.layered?.has(t.dev)) ctx.touching.add(t.dev);
+  for (const t of touched) ctx.touching.add(t.dev);
   const [fromAt, toAt] = bothSides(ctx, unit);
   // On a file system that says what it touches, nothing touched means: two names of one file.
   const dev = fromAt.entry?.dir.dev ?? toAt.entry?.dir.dev;
@@ -241,7 +241,7 @@ function leaves(
   const { entry, force } = how;
   const { node } = entry;
   const { call } = unit;
-  if (!node || (touchesAreWhole(ctx, call, node.dev) && !touchOf(call, node))) {
+  if (!node || (movesAreWhole(ctx, call, node.dev) && !touchOf(call, node))) {
     if (!force) return "wait";
     if (!node) return unresolved(ctx);
   }

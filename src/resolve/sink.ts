@@ -149,6 +149,6 @@ export interface ResolverOptions {
   /** process.arch of the recorded system; default x64. */
   arch?: "x64" | "arm64";
   assist?: Assist;
-  /** Devices whose touched inodes are not all that a call changed: overlayfs. */
-  layered?: ReadonlySet<number>;
+  /** Devices on which a call may move or remove an inode without touching it; its folders it touches. */
+  partial?: ReadonlySet<number>;
 }

@@ -46,9 +46,14 @@ export function meant(
 }
 
 /** Touched inodes say nothing when there are none, or when not all could be noted. */
-export function touchesAreWhole(ctx: Context, call: CallRecord, dev: number): boolean {
-  if (call.touched.length >= DK_TOUCH_MAX || ctx.options.layered?.has(dev)) return false;
+export function touchesAreWhole(call: CallRecord, dev: number): boolean {
+  if (call.touched.length >= DK_TOUCH_MAX) return false;
   return call.touched.some((t) => t.dev === dev);
+}
+
+/** As touchesAreWhole, for what a call moved or removed: some filesystems tell of the folders only. */
+export function movesAreWhole(ctx: Context, call: CallRecord, dev: number): boolean {
+  return !ctx.options.partial?.has(dev) && touchesAreWhole(call, dev);
 }
 
 /** Folders of the tree that the call changed, except those in `not`. */
@@ -110,7 +115,7 @@ function folderOf(
   { not, isOnly }: { not: Node[]; isOnly: boolean },
 ): Node | undefined {
   const named = place.status === "found" ? ctx.tree.node(place.dir) : undefined;
-  if (named && (touchOf(call, named) || !touchesAreWhole(ctx, call, named.dev))) return named;
+  if (named && (touchOf(call, named) || !touchesAreWhole(call, named.dev))) return named;
   if (!isOnly && hasUnknownFolder(ctx, call)) return named;
   const folders = touchedFolders(ctx, call, not);
   const only = folders.length === 1 ? folders[0] : undefined;
