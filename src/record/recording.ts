@@ -31,8 +31,6 @@ import { LossWatch } from "./loss_watch.ts";
 import { type OpenRequest, plainError, type RecordingSummary } from "./messages.ts";
 import { type LookOptions, MappedSampler } from "./mapped_sampler.ts";
 import { checkPidNamespace } from "./process_ids.ts";
-import { checkPidNamespace, isAlive } from "./process_ids.ts";
-import { isLayeredFd } from "./pseudo_fs.ts";
 import { isLayeredFd, isPartialFd } from "./pseudo_fs.ts";
 import { rescan } from "./rescan.ts";
 import { Survivors } from "./survivors.ts";
