@@ -292,7 +292,7 @@ static __always_inline void payload_send(struct dk_write *w, struct task_state *
 }
 
 static __always_inline void data_exit(struct task_state *st, struct pt_regs *regs, u32 class, u32 nr, s64 ret) {
-  struct dk_write w;
+  struct dk_write *w = &st->write;
   u64 offset = ~0ull, ptr = DK_ARG1(regs);
   if (class == C_PWRITE || class == C_PWRITEV) offset = pwrite_offset(st, DK_ARG3(regs), ret);
   if (class == C_PWRITEV2 && (s64)DK_ARG3(regs) != -1) {
@@ -305,27 +305,17 @@ static __always_inline void data_exit(struct task_state *st, struct pt_regs *reg
     u64 *user = (void *)DK_ARG3(regs), after = 0;
     if (user && !bpf_probe_read_user(&after, sizeof(after), user)) offset = after - ret;
   }
-  write_fixed(&w, st, ret, offset);
-  w.h.nr = nr;
-  w.h.fd = class == C_SPLICE || class == C_COPYRANGE ? DK_ARG2(regs) : DK_ARG0(regs);
-  if (st->output) w.h.fd = st->output;
+  write_fixed(w, st, ret, offset);
+  w->h.nr = nr;
+  w->h.fd = class == C_SPLICE || class == C_COPYRANGE ? DK_ARG2(regs) : DK_ARG0(regs);
+  if (st->output) w->h.fd = st->output;
   if (class >= C_SENDFILE) {
-    copy_exit(&w, st, regs, class);
+    copy_exit(w, st, regs, class);
     return;
   }
-  payload_send(&w, st, ptr, ret, class == C_WRITE || class == C_PWRITE);
+  payload_send(w, st, ptr, ret, class == C_WRITE || class == C_PWRITE);
 }
 
-/* struct iocb (include/uapi/linux/aio_abi.h). */
-struct iocb {
-  u64 data;
-  u32 key, rw_flags;
-  u16 op;
-  u16 priority;
-  u32 fd;
-  u64 buf, bytes;
-  s64 offset;
-};
 #define IOCB_CMD_PWRITE 1
 #define IOCB_CMD_PWRITEV 8
 #define AIO_VECTORS_MAX 32
@@ -345,28 +335,28 @@ static __always_inline u64 vectors_bytes(u64 user, u64 count) {
 
 /* One asynchronous write: its buffer must stay as it is until it is done, so it is told when it is submitted. */
 static __always_inline void aio_write(struct task_state *st, u64 user) {
-  struct iocb cb = {};
-  struct dk_write w;
-  if (bpf_probe_read_user(&cb, sizeof(cb), (void *)user)) return lost(DK_LOST_PAYLOAD);
-  if (cb.op != IOCB_CMD_PWRITE && cb.op != IOCB_CMD_PWRITEV) return;
-  struct file *file = file_of(bpf_get_current_task_btf(), cb.fd);
+  struct iocb *cb = &st->iocb;
+  struct dk_write *w = &st->write;
+  if (bpf_probe_read_user(cb, sizeof(*cb), (void *)user)) return lost(DK_LOST_PAYLOAD);
+  if (cb->op != IOCB_CMD_PWRITE && cb->op != IOCB_CMD_PWRITEV) return;
+  struct file *file = file_of(bpf_get_current_task_btf(), cb->fd);
   if (!file) return;
   struct inode *inode = GET(file, file, f_inode);
   if (!mode_is(GET(inode, inode, i_mode), S_IFREG) || verdict_of_file(file, inode) < 0) return;
-  bool single = cb.op == IOCB_CMD_PWRITE;
-  u64 bytes = single ? cb.bytes : vectors_bytes(cb.buf, cb.bytes);
+  bool single = cb->op == IOCB_CMD_PWRITE;
+  u64 bytes = single ? cb->bytes : vectors_bytes(cb->buf, cb->bytes);
   st->file = (u64)file;
   st->inode = (u64)inode;
   st->output = 0;
-  u64 offset = cb.offset;
-  if ((cb.rw_flags & RWF_APPEND) || (GET(file, file, f_flags) & O_APPEND)) offset = size_of(st) - bytes;
+  u64 offset = cb->offset;
+  if ((cb->rw_flags & RWF_APPEND) || (GET(file, file, f_flags) & O_APPEND)) offset = size_of(st) - bytes;
   u64 seq = st->lock_seq;
   st->lock_seq = 0; /* it is the whole call's: sent as SKIP */
-  write_fixed(&w, st, bytes, offset);
+  write_fixed(w, st, bytes, offset);
   st->lock_seq = seq;
-  w.h.nr = NR_IO_SUBMIT;
-  w.h.fd = cb.fd;
-  if (bytes) payload_send(&w, st, cb.buf, bytes, single);
+  w->h.nr = NR_IO_SUBMIT;
+  w->h.fd = cb->fd;
+  if (bytes) payload_send(w, st, cb->buf, bytes, single);
   st->file = 0;
 }
 

@@ -10,13 +10,11 @@
 #define MAPPINGS_OVER (1u << 31)
 #define MAPPED_PROCESSES_MAX 4096
 
+/* Kernels below 6.2 refuse a loop whose end is a call right before its head ("back-edge"). */
+#define LOOP_STEP asm volatile("r0 = 0" ::: "r0")
+
 struct mapping_key {
   u32 tgid, slot;
-};
-struct mapping {
-  u64 start, end, offset; /* addresses; where in the file the first byte lies */
-  struct inode_key inode;
-  u64 writable;
 };
 
 struct {
@@ -56,9 +54,10 @@ static __always_inline void count_mapping(struct inode_key *k, s64 by) {
   if (__sync_fetch_and_add(count, by) + by == 0) bpf_map_delete_elem(&mapped_inodes, k);
 }
 
-/* Takes a slot of the process for `m`. */
-__noinline int mapping_add(u32 tgid, struct mapping *m) {
-  if (!m) return -1;
+/* Takes a slot of the process for `from`. */
+__noinline int mapping_add(u32 tgid, struct mapping *from) {
+  if (!from) return -1;
+  struct mapping copy = *from, *m = &copy; /* on the stack: older kernels take no other memory of ours for a map's key and value */
   u32 *used = bpf_map_lookup_elem(&mapping_slots, &tgid), none = 0;
   if (!used) {
     bpf_map_update_elem(&mapping_slots, &tgid, &none, BPF_NOEXIST);
@@ -112,6 +111,35 @@ static __always_inline void send_mapped(struct task_state *st, struct mapping *m
   bpf_ringbuf_submit(o, BPF_RB_NO_WAKEUP);
 }
 
+/* One mapping of mapping_range. */
+static __always_inline void range_step(struct task_state *st, struct mapping_key *k, u32 *used, u32 how) {
+  struct mapping *m = bpf_map_lookup_elem(&mappings, k);
+  if (!m || (how != R_DROP && (m->end <= st->map_start || m->start >= st->map_end))) return;
+  if (how == R_WRITABLE) {
+    if (m->writable) return;
+    m->writable = 1;
+    count_mapping(&m->inode, 1);
+    send_mapped(st, m, DK_MMAP, 0);
+    return;
+  }
+  if (m->writable) {
+    if (!st->map_hits++) st->map_hit = m->inode;
+    else if (st->map_hit.ino != m->inode.ino) st->map_hit.ino = 0;
+  }
+  if (how == R_MOVE) {
+    m->offset += st->map_start > m->start ? st->map_start - m->start : 0;
+    m->start = st->map_to;
+    m->end = st->map_to_end;
+  } else if (how == R_DROP || (how == R_UNMAP && m->start >= st->map_start && m->end <= st->map_end)) {
+    mapping_drop(k, m, used);
+  } else if (how == R_UNMAP && m->start >= st->map_start) {
+    m->offset += st->map_end - m->start;
+    m->start = st->map_end;
+  } else if (how == R_UNMAP && m->end <= st->map_end) {
+    m->end = st->map_start;
+  }
+}
+
 /* Works on the process's mappings that overlap st->map_start..map_end. Returns how many writable ones there were; st->map_hit is the
  * file of the first, ino 0 if there are several files. */
 __noinline int mapping_range(struct task_state *st, u32 tgid, u32 how) {
@@ -124,33 +152,9 @@ __noinline int mapping_range(struct task_state *st, u32 tgid, u32 how) {
     st->map_hit.ino = 0;
   }
   for (u32 i = 0; i < MAPPINGS_MAX; i++) {
-    if (!(*used & (1u << i))) continue;
     struct mapping_key k = {.tgid = tgid, .slot = i};
-    struct mapping *m = bpf_map_lookup_elem(&mappings, &k);
-    if (!m || (how != R_DROP && (m->end <= st->map_start || m->start >= st->map_end))) continue;
-    if (how == R_WRITABLE) {
-      if (m->writable) continue;
-      m->writable = 1;
-      count_mapping(&m->inode, 1);
-      send_mapped(st, m, DK_MMAP, 0);
-      continue;
-    }
-    if (m->writable) {
-      if (!st->map_hits++) st->map_hit = m->inode;
-      else if (st->map_hit.ino != m->inode.ino) st->map_hit.ino = 0;
-    }
-    if (how == R_MOVE) {
-      m->offset += st->map_start > m->start ? st->map_start - m->start : 0;
-      m->start = st->map_to;
-      m->end = st->map_to_end;
-    } else if (how == R_DROP || (how == R_UNMAP && m->start >= st->map_start && m->end <= st->map_end)) {
-      mapping_drop(&k, m, used);
-    } else if (how == R_UNMAP && m->start >= st->map_start) {
-      m->offset += st->map_end - m->start;
-      m->start = st->map_end;
-    } else if (how == R_UNMAP && m->end <= st->map_end) {
-      m->end = st->map_start;
-    }
+    if (*used & (1u << i)) range_step(st, &k, used, how);
+    LOOP_STEP;
   }
   if (how == R_DROP) bpf_map_delete_elem(&mapping_slots, &tgid);
   return st->map_hits;
@@ -163,10 +167,10 @@ __noinline int mapping_left(struct task_state *st, u32 tgid) {
   if (!used) return 0;
   if ((*used & MAPPINGS_OVER) || !st->map_hit.ino) return 1;
   for (u32 i = 0; i < MAPPINGS_MAX; i++) {
-    if (!(*used & (1u << i))) continue;
     struct mapping_key k = {.tgid = tgid, .slot = i};
-    struct mapping *m = bpf_map_lookup_elem(&mappings, &k);
+    struct mapping *m = *used & (1u << i) ? bpf_map_lookup_elem(&mappings, &k) : NULL;
     if (m && m->writable && m->inode.ino == st->map_hit.ino && m->inode.dev == st->map_hit.dev) return 1;
+    LOOP_STEP;
   }
   return 0;
 }
@@ -176,12 +180,10 @@ __noinline int mappings_fork(u32 parent, u32 child) {
   u32 *used = bpf_map_lookup_elem(&mapping_slots, &parent);
   if (!used) return 0;
   for (u32 i = 0; i < MAPPINGS_MAX; i++) {
-    if (!(*used & (1u << i))) continue;
     struct mapping_key k = {.tgid = parent, .slot = i};
-    struct mapping *m = bpf_map_lookup_elem(&mappings, &k);
-    if (!m) continue;
-    struct mapping copy = *m;
-    mapping_add(child, &copy);
+    struct mapping *m = *used & (1u << i) ? bpf_map_lookup_elem(&mappings, &k) : NULL;
+    if (m) mapping_add(child, m);
+    LOOP_STEP;
   }
   return 0;
 }
@@ -202,8 +204,9 @@ static __always_inline bool sync_enter(struct task_state *st, struct task_struct
 }
 
 static __always_inline void sync_send(struct task_state *st, s64 ret) {
-  struct mapping m = {.inode = st->map_hit};
-  send_mapped(st, &m, DK_SYNC, ret);
+  __builtin_memset(&st->map_new, 0, sizeof(st->map_new));
+  st->map_new.inode = st->map_hit;
+  send_mapped(st, &st->map_new, DK_SYNC, ret);
 }
 
 /* sys_exit of it. */
@@ -242,16 +245,16 @@ static __always_inline void mmap_exit(struct task_state *st, struct task_struct 
   if (!file || !(BPF_CORE_READ(file, f_mode) & FMODE_WRITE)) return;
   struct inode *inode = BPF_CORE_READ(file, f_inode);
   if (!mode_is(BPF_CORE_READ(inode, i_mode), S_IFREG) || verdict_of_file(file, inode) < 0) return;
-  struct mapping m = {};
-  m.start = ret;
-  m.end = ret + DK_ARG1(regs);
-  m.offset = DK_ARG5(regs);
-  m.writable = (DK_ARG2(regs) & PROT_WRITE) != 0;
-  inode_key(&m.inode, inode);
-  mapping_add(tgid, &m);
-  if (!m.writable) return;
+  struct mapping *m = &st->map_new;
+  m->start = ret;
+  m->end = ret + DK_ARG1(regs);
+  m->offset = DK_ARG5(regs);
+  m->writable = (DK_ARG2(regs) & PROT_WRITE) != 0;
+  inode_key(&m->inode, inode);
+  mapping_add(tgid, m);
+  if (!m->writable) return;
   st->map_fd = DK_ARG4(regs);
-  send_mapped(st, &m, DK_MMAP, ret);
+  send_mapped(st, m, DK_MMAP, ret);
 }
 
 /* Did the call that ends here change a file that is mapped? Then the task waits until the file was compared. */

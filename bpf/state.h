@@ -21,6 +21,24 @@ struct verdict {
   u32 epoch; /* VERDICT_OUTSIDE holds only while no rename or link happened since */
 };
 
+/* Where a process has mapped a file (mapped.h). */
+struct mapping {
+  u64 start, end, offset; /* addresses; where in the file the first byte lies */
+  struct inode_key inode;
+  u64 writable;
+};
+
+/* struct iocb (include/uapi/linux/aio_abi.h). */
+struct iocb {
+  u64 data;
+  u32 key, rw_flags;
+  u16 op;
+  u16 priority;
+  u32 fd;
+  u64 buf, bytes;
+  s64 offset;
+};
+
 /* A CALL's arguments, taken apart. */
 struct call_args {
   u64 path0, path1, value;
@@ -52,10 +70,13 @@ struct task_state {
   u64 touched_ptr[DK_TOUCH_MAX];
   struct dk_inode touch[DK_TOUCH_MAX];
   struct call_args args;
+  struct dk_write write; /* of the data call that ends */
+  struct iocb iocb;
   struct dk_inode base[2]; /* directories that the paths of a CALL start from; the cwd of an EXEC */
   /* mapped.h */
   u64 map_start, map_end, map_to, map_to_end; /* addresses that the call is about */
   struct inode_key map_hit;
+  struct mapping map_new;
   u32 map_hits;
   u32 map_nr, map_fd;
   u32 syncing; /* a call that may be a sync point is running */
