@@ -135,6 +135,9 @@ export const MAPPED_FILES_MAX = 256;
 /** Mapped files are read, compared and kept in pieces of this size. */
 export const MAPPED_CHUNK_BYTES = 1 << 16;
 
+/** Records of the ring that are looked through, when a mapped file is compared, for later changes of it by others. */
+export const MAPPED_AHEAD_BYTES_MAX = 1 << 20;
+
 /** Changed bytes that one look between sync points takes; the rest follows with the next. */
 export const MAPPED_LOOK_BYTES_MAX = 32 << 20;
 

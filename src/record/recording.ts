@@ -21,6 +21,7 @@ import { Tree } from "../resolve/tree.ts";
 import { TraceWriter } from "../store/trace_writer.ts";
 import { audit, type AuditVerdict } from "./audit.ts";
 import { takeBaseline } from "./baseline.ts";
+import { isChangedSince } from "./changed_since.ts";
 import { EarlyRecords } from "./early_records.ts";
 import { Freezer } from "./freezer.ts";
 import { InodeStat } from "./inode_stat.ts";
@@ -231,6 +232,7 @@ export class Recording {
       arch: arch() === "arm64" ? "arm64" : "x64",
       partial: this.#partial(),
       assist: this.#assist,
+      isChangedSince: (ino, pid) => isChangedSince(this.#kernel.ring, ino, pid),
     }, this.#journal);
     this.#early.replay((bytes, words, offset) => this.#resolver?.accept(bytes, words, offset));
     if (cgroup !== undefined) this.#freezer.hold(cgroup);

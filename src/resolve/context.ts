@@ -90,6 +90,8 @@ export class Context {
   head: Head = NO_HEAD;
   /** Event flags added to everything the current record causes. */
   extra = 0;
+  /** Does a call of another process than `pid` on this inode still wait in the queue? Set by the queue. */
+  isAwaited: (ino: number, pid: number) => boolean = () => false;
   /** The current unit has its place in the order of changes: nothing about it is in doubt. */
   ordered = false;
   /** Counts changes of names and identities; caches compare it. */
@@ -123,6 +125,12 @@ export class Context {
       this.#touched[node] = 1;
       this.stats.files++;
     }
+  }
+
+  /** Is this file compared with what is known of it? Cheap while there is none. */
+  isMapped(node: number): boolean {
+    const { mapped } = this;
+    return mapped !== undefined && mapped.count > 0 && mapped.has(node);
   }
 
   /** Applies an event to the tree and sends it. */

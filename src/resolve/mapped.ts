@@ -2,8 +2,8 @@
  * Changes through shared writable mappings. A store is no system call, so the file is compared with what is known of it: at
  * each sync point (SYNC, EXEC, EXIT), before every other event on it, and now and then in between. What differs becomes WRITE events
  * with flag MAPPED. They are exact when the only process that maps the file stood still meanwhile (the kernel side stops it at the end
- * of the call); else they are SETTLED as well: the bytes were there when the file was read, which was a little later, or while
- * stores went on. Of several ranges found at one moment only the last event can be exact, because they came at once.
+ * of the call) and no later call of another process reached the file; else they are SETTLED as well: the bytes were there when the
+ * file was read, which was a little later, or while stores went on. Of several ranges found at one moment only the last event can be exact, because they came at once.
  */
 import { PAYLOAD_INLINE_BYTES_MAX } from "../base/limits.ts";
 import { KernelFlag } from "../format/kernel_record.ts";
@@ -200,7 +200,10 @@ export class Mapped {
     const node = this.#ctx.tree.node(id);
     if (mappers === undefined || node === undefined) return;
     const isStill = mappers.size === 1 && mappers.has(by.pid);
-    const flags = isStill ? 0 : EventFlag.SETTLED;
+    const { ino } = node;
+    const isLast = this.#ctx.options.isChangedSince?.(ino, by.pid) !== true &&
+      !this.#ctx.isAwaited(ino, by.pid);
+    const flags = isStill && isLast ? 0 : EventFlag.SETTLED;
     const mtime = by.hasTime === true ? undefined : this.#files.mtime(id);
     this.#emit(node, this.#files.changes(id, by.except), { mtime, flags, t: undefined });
     this.#checkLost();

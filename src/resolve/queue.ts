@@ -54,6 +54,8 @@ export class Queue {
     this.#ctx = ctx;
     this.#order = order;
     this.#worker = worker;
+    ctx.isAwaited = (ino, pid) =>
+      this.#units.some((unit) => unit.head.pid !== pid && inodesOf(unit).includes(ino));
   }
 
   get isEmpty(): boolean {

@@ -146,6 +146,8 @@ export interface ResolverOptions {
   startNs: bigint;
   /** The first number of the order of changes; default 1. */
   firstLockSeq?: number;
+  /** Has another process than `pid` changed this inode since, by a record that is not worked on yet? Absent: nobody knows of any. */
+  isChangedSince?(ino: number, pid: number): boolean;
   /** process.arch of the recorded system; default x64. */
   arch?: "x64" | "arm64";
   assist?: Assist;

@@ -157,7 +157,7 @@ export class WritePath {
     const lockSeq = u64(u32, base + W.lockSeq);
     if (lockSeq !== 0 && lockSeq !== this.order.next) return false;
     const node = this.#lookup(u32, base);
-    if (node === undefined || this.#ctx.mapped?.has(node.id) === true) return false;
+    if (node === undefined || this.#ctx.isMapped(node.id)) return false;
     const length = u32[base + W.payloadLen] as number;
     const mode = u32[base + W.mode] as number;
     if (u32[base + W.ret] !== length || (mode !== node.mode && mode !== 0)) return false;

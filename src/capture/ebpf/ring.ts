@@ -27,6 +27,9 @@ const PUBLISH_BYTES = 1 << 18;
 /** Takes one record: the mapped data as bytes and as words, and where the record starts. It must not keep the views. */
 export type RecordHandler = (bytes: Uint8Array, words: Uint32Array, offset: number) => void;
 
+/** Looks at one record: the mapped data as words, and where the record starts, in bytes. */
+export type RecordTest = (words: Uint32Array, offset: number) => boolean;
+
 export const PROT_READ_WRITE = PROT_READ | PROT_WRITE;
 
 /**
@@ -102,5 +105,25 @@ export class Ring {
     }
     if (published !== this.#position) Atomics.store(this.#consumer, 0, BigInt(this.#position));
     return this.#position - start;
+  }
+
+  /**
+   * While `drain` hands out a record: does one behind it pass `test`? Looks at `bytesMax` of them; what cannot be looked at (more, or
+   * still being written) counts as passing.
+   */
+  hasAhead(test: RecordTest, bytesMax: number): boolean {
+    const size = (this.#words[(this.#position & this.#mask) >> 2] ?? 0) & SIZE_MASK;
+    let next = this.#position + ((size + RECORD_HEADER_BYTES + 7) & ~7);
+    const end = this.#producerPosition();
+    if (end - next > bytesMax) return true;
+    while (next < end) {
+      const at = next & this.#mask;
+      Atomics.add(this.#fence, 0, 1);
+      const length = this.#words[at >> 2] ?? 0;
+      if ((length & BUSY) !== 0) return true;
+      if ((length & DISCARD) === 0 && test(this.#words, at + RECORD_HEADER_BYTES)) return true;
+      next += ((length & SIZE_MASK) + RECORD_HEADER_BYTES + 7) & ~7;
+    }
+    return false;
   }
 }
