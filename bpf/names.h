@@ -86,6 +86,16 @@ static __always_inline void base_of(struct dk_inode *o, struct task_struct *task
   inode_state(o, BPF_CORE_READ(d, d_inode));
 }
 
+/* What an absolute path starts from, where that is not the root of the mount namespace: in a chroot. */
+static __always_inline void base_of_root(struct dk_inode *o, struct task_struct *task) {
+  struct dentry *d = BPF_CORE_READ(task, fs, root.dentry);
+  struct vfsmount *m = BPF_CORE_READ(task, fs, root.mnt);
+  struct mount *mount = (void *)((char *)m - bpf_core_field_offset(struct mount, mnt));
+  if (BPF_CORE_READ(mount, mnt_parent) == mount && BPF_CORE_READ(m, mnt_root) == d) return;
+  verdict_of_path(d, m);
+  inode_state(o, BPF_CORE_READ(d, d_inode));
+}
+
 /* sun_path of a struct sockaddr_un (unix(7)); 0 for other families, unnamed and abstract addresses. */
 static __always_inline u64 unix_path(u64 address) {
   struct {
@@ -196,11 +206,13 @@ __noinline int call_send(struct task_state *st, u64 nr_ret) {
   if (a->strings & 1) {
     bpf_probe_read_user(&c, 1, (void *)a->path0);
     if (c != '/') base_of(&st->base[0], task, a->dir0);
+    else base_of_root(&st->base[0], task);
   }
   if ((a->strings & 2) && !a->name1) {
     c = 0;
     bpf_probe_read_user(&c, 1, (void *)a->path1);
     if (c != '/') base_of(&st->base[1], task, a->dir1);
+    else base_of_root(&st->base[1], task);
   }
   struct scratch *s = scratch_get();
   if (!s) return 0;

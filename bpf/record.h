@@ -116,7 +116,7 @@ struct dk_open {                 /* OPEN */
 struct dk_call {                 /* CALL */
   struct dk_header h;
   unsigned long long arg[4];     /* +64 numeric arguments; meaning by nr, see kernel_record.ts */
-  struct dk_inode base[2];       /* +96 directories that the strings start from; ino 0: none or absolute path */
+  struct dk_inode base[2];       /* +96 directories that the strings start from (an absolute path too, in a chroot); ino 0: the root */
   unsigned int touched;          /* +208 number of dk_inode that follow */
   unsigned int str_len[3];       /* +212 path 1 (or xattr name by fd), path 2 (or xattr name), xattr value */
   unsigned long long lock_seq;   /* +224 */

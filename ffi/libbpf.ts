@@ -73,6 +73,15 @@ const SYMBOLS = {
     ],
     returns: "i32", // int
   },
+  bpf_map_update_elem: {
+    args: [
+      "i32", // int fd
+      "ptr", // const void *key
+      "ptr", // const void *value
+      "u64", // __u64 flags
+    ],
+    returns: "i32", // int
+  },
   bpf_map__fd: { args: ["ptr"], returns: "i32" },
   bpf_map__initial_value: {
     args: [

@@ -37,6 +37,7 @@ export interface HandleMount {
 
 /** See the head of the file. Call `close` at the end. */
 export class LiveAssist implements Assist {
+  readonly linked: Required<Assist>["linked"];
   readonly #mounts: readonly HandleMount[];
   readonly #stat = new InodeStat();
   readonly #xattrs = new XattrReader();
@@ -45,8 +46,10 @@ export class LiveAssist implements Assist {
   /** The file read last, kept open for the next piece. */
   #open: { dev: number; ino: number; fd: number } | undefined;
 
-  constructor(mounts: readonly HandleMount[]) {
+  /** @param linked see Assist. */
+  constructor(mounts: readonly HandleMount[], linked: Required<Assist>["linked"]) {
     this.#mounts = mounts;
+    this.linked = linked;
   }
 
   read(target: ReadTarget, range: { offset: number; length: number }): Uint8Array | undefined {

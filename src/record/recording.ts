@@ -171,10 +171,20 @@ export class Recording {
       const { gaps, gapTexts: [first = ""] } = summary;
       if (gaps > 0) this.notes.push(`${gaps} not readable before the start: ${first}`);
       this.#settle(summary.rows);
+      this.#putLinked();
     } finally {
       clearInterval(timer);
     }
     this.#writer.startLog();
+  }
+
+  /** Files with several names may be opened by one outside: the kernel side is told which they are. */
+  #putLinked(): void {
+    for (let id = 1; id < this.#tree.nextId; id++) {
+      const node = this.#tree.node(id);
+      if (node === undefined || !node.isFile || node.nlink < 2) continue;
+      this.#kernel.putLinked(node, this.#tree.rootOf(id));
+    }
   }
 
   /** Looks again at what other processes changed while the baseline was taken, a few times at most. */
@@ -220,7 +230,10 @@ export class Recording {
     this.#writer.begin();
     this.#writer.putRecording(this.#info());
     this.#writer.commit();
-    this.#assist = new LiveAssist(this.#mounts);
+    this.#assist = new LiveAssist(
+      this.#mounts,
+      (inode, root) => this.#kernel.putLinked(inode, root),
+    );
     this.#resolver = new Resolver(this.#tree, {
       roots: this.#watch.roots.map((root) => ({
         path: root.path,

@@ -107,6 +107,7 @@ export function bringIn(
     target: isLink ? target ?? "" : undefined,
   });
   const node = ctx.tree.need(id);
+  if (node.isFile && inode.nlink > 1) ctx.options.assist?.linked?.(inode, ctx.tree.rootOf(id));
   fill(ctx, node, { size: inode.size, abs });
   if (node.isDir && abs !== undefined) bringInBelow(ctx, node, abs);
   return node;

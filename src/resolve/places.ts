@@ -169,12 +169,13 @@ export class Places {
     return false;
   }
 
-  /** Where `path` leads from `base` (ino 0: the path is absolute). */
+  /** Where `path` leads from `base` (ino 0: from the root). */
   resolve(base: KernelInode, path: string, options: { follow: boolean }): Place {
     const walk: Walk = { dir: 0, out: "/", rest: [], hops: 0, follow: options.follow };
     if (path.endsWith("/")) walk.follow = true;
     if (path.startsWith("/proc/") || path.startsWith("/dev/fd/")) return this.#end("unknown");
-    if (!path.startsWith("/")) {
+    // an absolute path has a base in a chroot
+    if (!path.startsWith("/") || base.ino !== 0) {
       const node = base.ino === 0 ? undefined : this.#tree.lookup(base.dev, base.ino, base.gen);
       const out = node ? undefined : this.#outside.get(base.dev, base.ino)?.path;
       if (!node && out === undefined) return this.#end(base.ino === 0 ? "unknown" : "missing");

@@ -127,6 +127,8 @@ export interface Assist {
   /** Bytes of a stopped process's memory; without `length` up to the first NUL. A binary string. */
   memory?(pid: number, address: number, length?: number): string | undefined;
   mapped?: MappedFiles;
+  /** A file that has names outside too got one in the watched folder with this index. */
+  linked?(inode: { dev: number; ino: number }, root: number): void;
   /** Target of a symlink; undefined for everything else. */
   readlink?(path: string): string | undefined;
 }

@@ -25,6 +25,8 @@ import { Shared, SHARED_BYTES } from "./shared.ts";
 /** Slots of scratch memory beside one for each CPU: SCRATCH_SPARE of bpf/state.h. */
 const SCRATCH_SPARE = 8;
 const LOG_BYTES = 64 * 1024;
+/** struct inode_key of bpf/state.h: dev, gen (u32 each), ino (u64). */
+const INODE_KEY_BYTES = 16;
 
 /** The program of each tracepoint: on_NAME, for the life of processes without its long prefix. */
 function programOf(tracepoint: string): string {
@@ -147,6 +149,22 @@ export class RecorderObject {
       this.#links.push(link);
     }
     this.#state = "attached";
+  }
+
+  /**
+   * Says in which watched folder an inode lies that has other names too: opened by one outside, it is recorded all the same. Kept
+   * without a generation, which a scan does not know.
+   */
+  putLinked(inode: { dev: number; ino: number }, root: number): void {
+    const key = pinned(INODE_KEY_BYTES);
+    const view = new DataView(key.bytes.buffer);
+    view.setUint32(0, inode.dev, true);
+    view.setBigUint64(8, BigInt(inode.ino), true);
+    const verdict = pinned(8);
+    new DataView(verdict.bytes.buffer).setInt32(0, root, true);
+    const map = libbpf().bpf_map__fd(this.#map("inodes"));
+    // a full map is counted by the kernel side, and what is missed here the audit finds
+    libbpf().bpf_map_update_elem(map, key.address, verdict.address, 0);
   }
 
   /** Detaches and frees. The ring stays mapped until the process ends. */
