@@ -147,6 +147,9 @@ export const MAPPED_JOIN_BYTES = 64;
 /** How long the end of a recording waits for records that are still being written, in milliseconds. */
 export const DRAIN_END_MS_MAX = 2_000;
 
+/** Open files that the recorder needs: the runtime duplicates descriptors to numbers above 100 when it starts a process. */
+export const OPEN_FILES_MIN = 256;
+
 /** Pause between two looks at whether processes of the command are still alive (`record --wait`). */
 export const WAIT_PAUSE_MS = 20;
 

@@ -6,6 +6,7 @@ import { closeSync, readFileSync, writeSync } from "node:fs";
 import { constants } from "node:os";
 import { errno, errnoText, libc, pinned } from "../../ffi/libc.ts";
 import { DiffKeeperError } from "../base/error.ts";
+import { OPEN_FILES_MIN } from "../base/limits.ts";
 import {
   blockedSignals,
   freeFd,
@@ -121,6 +122,17 @@ function openFilesMax(): number | undefined {
   }
 }
 
+/** @throws {DiffKeeperError} `limit_exceeded`; without it the runtime fails somewhere in the middle. */
+function refuseFewFiles(): void {
+  const text = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "latin1"))?.[1];
+  if (text === undefined || Number(text) >= OPEN_FILES_MIN) return;
+  throw new DiffKeeperError(
+    "limit_exceeded",
+    `cannot record: ${text} files may be open at a time, the recorder needs ${OPEN_FILES_MIN}`,
+    { hint: "raise the limit: ulimit -Hn 1024" },
+  );
+}
+
 function launchSpec(options: SessionOptions): LaunchSpec {
   const env = commandEnvironment(options.user, options.viaSudo);
   const { user } = options;
@@ -166,6 +178,7 @@ export async function runSession(
 ): Promise<SessionResult> {
   // first: what was open before we opened anything
   const spec = launchSpec(options);
+  refuseFewFiles();
   const missing = missingCommand(spec);
   if (missing !== undefined) return { exitCode: missing.exitCode, failure: missing.error };
   const link = new WorkerLink(workerUrl(), (text) => reporter.progress(text));

@@ -149,6 +149,13 @@ export const RECORDER_CASES: readonly Case[] = [
     hint: "5.15",
   },
   {
+    name: "few open files allowed",
+    ran: (f) => shell(f, `ulimit -n 100; exec "$DK" record -- true`),
+    code: 125,
+    error: ["cannot record: 100 files may be open at a time, the recorder needs 256"],
+    hint: "ulimit -Hn",
+  },
+  {
     name: "state-dir in use",
     ran: (f) =>
       shell(
