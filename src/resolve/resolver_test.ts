@@ -49,6 +49,18 @@ test("mkdir, rename, link, symlink, unlink, rmdir by strings alone", () => {
   same(w);
 });
 
+test("an absolute path in a chroot starts from its root", () => {
+  const w = new World();
+  w.feed(
+    callRecord({ t: 1 }, "mkdir", { base: [ROOT_INODE], str: ["jail"], touched: [dir(11)] }),
+    create(2, file(12), "f", dir(11)),
+    callRecord({ t: 3 }, "rename", { jail: dir(11), str: ["/f", "//g"] }),
+    callRecord({ t: 4 }, "symlink", { base: [ROOT_INODE], jail: dir(11), str: ["/g", "/s"] }),
+  );
+  expect(w.paths()).toEqual(["jail/", "jail/g", "jail/s -> /g"]);
+  same(w);
+});
+
 test("a rename of one name onto another of the same file leaves both", () => {
   const w = new World();
   const base = [ROOT_INODE, ROOT_INODE];

@@ -149,7 +149,10 @@ export function openRecord(
 /** Fields of CALL; what is left out is 0, empty or absent. */
 export interface CallFields {
   arg?: number[];
+  /** What relative paths start from. */
   base?: (KernelInode | undefined)[];
+  /** What absolute paths start from: the root of a chroot. */
+  jail?: KernelInode;
   str?: string[];
   touched?: KernelInode[];
   lockSeq?: number;
@@ -169,7 +172,8 @@ export function callRecord(who: Who, name: string, call: CallFields): Uint8Array
     view.setBigUint64(CallAt.arg + 8 * i, BigInt(call.arg?.[i] ?? 0), true);
   }
   for (let i = 0; i < 2; i++) {
-    putInode(view, CallAt.base + i * InodeAt.SIZE, call.base?.[i] ?? NO_INODE);
+    const start = call.str?.[i]?.startsWith("/") === true ? call.jail : call.base?.[i];
+    putInode(view, CallAt.base + i * InodeAt.SIZE, start ?? NO_INODE);
   }
   view.setUint32(CallAt.touched, touched.length, true);
   view.setBigUint64(CallAt.lock_seq, BigInt(call.lockSeq ?? 0), true);
