@@ -218,6 +218,9 @@ assert(
 /** Free bytes of a trace from which on it is worth writing anew to give them back. */
 export const TRACE_VACUUM_BYTES_MIN = 1 << 16;
 
+/** SQLite page of a trace written anew: packed rows are small, and each wastes half a page. */
+export const TRACE_PACKED_PAGE_BYTES = 1 << 12;
+
 /** Versions of a file that are differences from each other; then one is stored whole again. Each names a base by one byte. */
 export const SERIES_INDEX_MAX = 127;
 
@@ -232,6 +235,9 @@ export const SOLID_FILE_BYTES_MAX = 1 << 16;
 
 /** Content that takes more than this when stored gets a `c:` row, where equal content is found; less stands in its batch's row. */
 export const CONTENT_ROW_BYTES_MIN = 1 << 11;
+
+/** Bytes of an earlier version that are looked through at once. */
+export const BASE_BYTES_MAX = 1 << 18;
 
 /** Files and names of which the last content is remembered; the oldest are forgotten, and stored whole the next time. */
 export const BASE_FILES_MAX = 1 << 16;

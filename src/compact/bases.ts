@@ -3,7 +3,7 @@
  * difference. A file is known by its node and, because programs write a new file and rename it over the old one, by its last name.
  * Everything here follows from the packed rows in their order, so that a compaction that was killed comes to the same bases.
  */
-import { BASE_FILES_MAX, BASE_PARTS_MAX } from "../base/limits.ts";
+import { BASE_BYTES_MAX, BASE_FILES_MAX, BASE_PARTS_MAX } from "../base/limits.ts";
 import type { BlobBase } from "../format/packed_row.ts";
 
 /** A part of a file's content that is stored. */
@@ -46,14 +46,26 @@ export class Bases {
     this.#changed.clear();
   }
 
-  /** The part that a file's next bytes, which go to `at`, are likely to resemble. */
+  /** What a file's next bytes, which go to `at`, are likely to resemble: the bytes there before and around, or what was last. */
   find(node: number, at: number): Part | undefined {
     const file = this.#of(node);
     if (file === undefined) return undefined;
-    const end = endOf(file.current);
-    // bytes that go on where the file ends: with an earlier version its part there, else what is just before them
-    if (at === end && at > 0) return partAt(file.previous, at) ?? file.last;
-    return partAt(file.current, at) ?? partAt(file.previous, at) ?? file.last;
+    const found = this.#isNext(file, at)
+      ? partAt(file.previous, at)
+      : partAt(file.current, at) ?? partAt(file.previous, at);
+    if (found !== undefined) return around(found, at);
+    const { last } = file;
+    return last === undefined ? undefined : around(last, last.at + last.length);
+  }
+
+  /** Whether bytes at `at` go on where a file ends that has no earlier version there: it is only appended to. */
+  isAppended(node: number, at: number): boolean {
+    const file = this.#files.get(node);
+    return file !== undefined && this.#isNext(file, at) && partAt(file.previous, at) === undefined;
+  }
+
+  #isNext(file: FileParts, at: number): boolean {
+    return at > 0 && at === endOf(file.current);
   }
 
   /** A file's bytes were stored as these parts, in the order in which they were written. */
@@ -107,6 +119,14 @@ function remember<K, V>(map: Map<K, V>, key: K, value: V): void {
 function endOf(parts: readonly Part[]): number {
   const last = parts.at(-1);
   return last === undefined ? 0 : last.at + last.length;
+}
+
+/** A large part is too much to look through for a few bytes: what lies near a place in it. */
+function around(part: Part, at: number): Part {
+  if (part.length <= BASE_BYTES_MAX) return part;
+  const middle = Math.min(Math.max(at - part.at, 0), part.length);
+  const from = Math.min(Math.max(0, middle - BASE_BYTES_MAX / 4), part.length - BASE_BYTES_MAX);
+  return { row: part.row, offset: part.offset + from, length: BASE_BYTES_MAX, at: part.at + from };
 }
 
 function partAt(parts: readonly Part[], at: number): Part | undefined {

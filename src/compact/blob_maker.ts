@@ -8,7 +8,12 @@
  */
 import { Buffer } from "node:buffer";
 import { assert } from "../base/assert.ts";
-import { CHUNKED_BYTES_MIN, CONTENT_ROW_BYTES_MIN, SERIES_INDEX_MAX } from "../base/limits.ts";
+import {
+  CHUNKED_BYTES_MIN,
+  CONTENT_CHUNK_BYTES_MAX,
+  CONTENT_ROW_BYTES_MIN,
+  SERIES_INDEX_MAX,
+} from "../base/limits.ts";
 import { ValueKind } from "../format/envelope.ts";
 import { sha256Hex } from "../format/keys.ts";
 import { type Blob, type BlobBase, Codec, encodePackedRow } from "../format/packed_row.ts";
@@ -28,7 +33,7 @@ export interface Effort {
 /** Fast enough to keep up with a recorder. */
 export const EFFORT_FAST: Effort = { small: 3, large: 1, events: 3 };
 /** For a trace that is compacted when nobody waits. */
-export const EFFORT_SMALL: Effort = { small: 12, large: 3, events: 9 };
+export const EFFORT_SMALL: Effort = { small: 12, large: 9, events: 3 };
 
 /** A row of content that a transaction must put. */
 export interface NewContent {
@@ -62,10 +67,12 @@ export class BlobMaker {
   }
 
   /**
-   * Stores a run of content. `baseAt` names what the bytes from an offset on are likely to resemble.
+   * Stores a run of content. `baseAt` names what the bytes from an offset on are likely to resemble. `cut`: large content may come
+   * again, in parts.
    */
-  make(bytes: Uint8Array, baseAt: (offset: number) => BlobBase | undefined): Blob[] {
-    if (bytes.length < CHUNKED_BYTES_MIN) return [this.#one(bytes, baseAt(0))];
+  make(bytes: Uint8Array, baseAt: (offset: number) => BlobBase | undefined, cut = true): Blob[] {
+    const wholeMax = cut ? CHUNKED_BYTES_MIN : CONTENT_CHUNK_BYTES_MAX + 1;
+    if (bytes.length < wholeMax) return [this.#one(bytes, baseAt(0))];
     const blobs: Blob[] = [];
     let start = 0;
     for (const end of chunkBorders(bytes)) {

@@ -18,6 +18,8 @@ export interface Laid {
 interface Run {
   start: number;
   length: number;
+  /** It is no part of a file that only grows. */
+  cut: boolean;
   baseAt: (offset: number) => BlobBase | undefined;
 }
 
@@ -39,7 +41,8 @@ export function layOut(packer: EventPacker, bases: Bases, maker: BlobMaker): Lai
         solid.length += bytes;
       } else {
         const baseAt = hasBase ? (offset: number) => bases.find(key, at + offset) : none;
-        const run = { start: next, length: bytes, baseAt };
+        const cut = !bases.isAppended(key, at);
+        const run = { start: next, length: bytes, cut, baseAt };
         runs.push(run);
         solid = joins ? run : undefined;
       }
@@ -48,8 +51,8 @@ export function layOut(packer: EventPacker, bases: Bases, maker: BlobMaker): Lai
   }
   const content = new Uint8Array(packer.payloadBytes);
   packer.place(content, starts);
-  const blobs = runs.flatMap(({ start, length, baseAt }) =>
-    maker.make(content.subarray(start, start + length), baseAt)
+  const blobs = runs.flatMap(({ start, length, cut, baseAt }) =>
+    maker.make(content.subarray(start, start + length), baseAt, cut)
   );
   return { content, blobs };
 }

@@ -10,7 +10,7 @@ import { Database, type SQLQueryBindings, type Statement } from "bun:sqlite";
 import { chmodSync, chownSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { assert } from "../base/assert.ts";
-import { TRACE_BUSY_MS, TRACE_VACUUM_BYTES_MIN } from "../base/limits.ts";
+import { TRACE_BUSY_MS, TRACE_PACKED_PAGE_BYTES, TRACE_VACUUM_BYTES_MIN } from "../base/limits.ts";
 import { ValueKind, wrap } from "../format/envelope.ts";
 import { buildKey, type KeyRange, type TraceKey } from "../format/keys.ts";
 import { PACKED_POINTER } from "../format/packed_layout.ts";
@@ -208,6 +208,7 @@ export class CompactStore {
     // a recording that was cut stays in WAL mode: that is how readers know that its end is missing
     if (isEnded) this.#db.run("PRAGMA journal_mode = DELETE");
     if (!shrink || this.freeBytes() < TRACE_VACUUM_BYTES_MIN) return;
+    this.#db.run(`PRAGMA page_size = ${TRACE_PACKED_PAGE_BYTES}`);
     this.#db.query("VACUUM INTO ?1").run(this.path + SUFFIX_NEW);
     if (isEnded) return;
     const copy = new Database(this.path + SUFFIX_NEW);
