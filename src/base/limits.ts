@@ -245,6 +245,25 @@ export const BASE_FILES_MAX = 1 << 16;
 /** Parts of a file that are remembered as bases for its next version; of a larger file the last ones. */
 export const BASE_PARTS_MAX = 4_096;
 
+/** How long the background compactor rests while the ring is filling, and pauses when there is nothing to pack. */
+export const COMPACT_REST_MS = 20;
+export const COMPACT_PAUSE_MS = 50;
+
+/** Part of the ring that may be full while the background compactor works. */
+export const COMPACT_PENDING_PART = 1 / 32;
+
+/** How often the background compactor may find the trace in use for longer than TRACE_BUSY_MS; then it gives up. */
+export const COMPACT_FAILURES_MAX = 5;
+
+/** How long a command runs before the background compactor starts. */
+export const COMPACT_START_MS = 500;
+
+/** A smaller trace stays as it is at the end of a recording: writing it anew would take longer than it saves. */
+export const COMPACT_TRACE_BYTES_MIN = 1 << 22;
+
+/** How long the end of a recording packs what is still raw; the rest is left to `diffkeeper compact`. */
+export const COMPACT_END_MS = 2_000;
+
 /** Extents in one event of a keyframe; a file in more pieces has further events. */
 export const KEYFRAME_EXTENTS_MAX = 100_000;
 

@@ -1,12 +1,13 @@
 /** `diffkeeper compact`: makes a trace small, from where the recorder or an earlier run left it. */
 import type { Command } from "commander";
 import { statSync } from "node:fs";
-import { formatBytes, formatCount } from "../base/units.ts";
+import { formatBytes } from "../base/units.ts";
 import { EFFORT_FAST, EFFORT_SMALL } from "../compact/blob_maker.ts";
 import { compactTrace } from "../compact/compact_trace.ts";
 import { settingsOf } from "../compact/compactor.ts";
 import { findTraceFile } from "../store/trace_open.ts";
 import { ProgressLine, ResultWriter } from "./output.ts";
+import { progressText } from "./record_compaction.ts";
 import { stateDirOption } from "./trace_options.ts";
 
 interface CompactFlags {
@@ -42,12 +43,7 @@ function run(flags: CompactFlags): void {
   try {
     compactTrace(flags.stateDir, {
       settings: settingsOf(flags.fast === true ? EFFORT_FAST : EFFORT_SMALL),
-      onProgress: ({ lastSeq, bytesBefore, bytesAfter }) =>
-        line.update(() =>
-          `packed up to #${formatCount(lastSeq)}: ${formatBytes(bytesBefore)} are now ${
-            formatBytes(bytesAfter)
-          }`
-        ),
+      onProgress: (progress) => line.update(() => progressText(progress)),
     });
   } finally {
     line.end();

@@ -60,6 +60,7 @@ function run(flags: ExportFlags): void {
   const trace = openTrace(flags.stateDir);
   try {
     const glob = globOf(flags.path, trace.recording.cwd);
+    trace.reader.hold();
     const range = trace.range();
     const span = spanOf(flags.time, range);
     if (span === undefined) return;

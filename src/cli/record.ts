@@ -21,6 +21,7 @@ import { commandUser } from "../record/invoker.ts";
 import { procStrings } from "../record/launcher.ts";
 import { type Reporter, runSession, type SessionResult } from "../record/session.ts";
 import { ProgressLine, reportError, stderr } from "./output.ts";
+import { compactMode, RecordCompaction } from "./record_compaction.ts";
 import { printSummary } from "./record_summary.ts";
 import { STATE_DIR_DEFAULT } from "./trace_options.ts";
 
@@ -43,6 +44,7 @@ interface RecordFlags {
   mmapInterval?: string;
   baselineMax?: string;
   ringSize?: string;
+  compact: string;
 }
 
 const collect = (value: string, all: string[] = []) => [...all, value];
@@ -74,6 +76,7 @@ export function register(program: Command): void {
     .option("--baseline-max <size>", "refuse to start when the folders hold more (default 8G)")
     .option("--ring-size <size>", "kernel buffer, a power of two from 256K to 1G (default 32M)")
     .option("--mmap-interval <ms>", "how often mapped files are compared (default 20ms)")
+    .option("--compact <when>", "make the trace small: on (beside the command), after, off", "off")
     .option("--no-audit", "do not compare the folders with the trace at the end")
     .option("--wait", "record until all processes that the command has started have ended")
     .option("--quiet", "print nothing but errors")
@@ -152,15 +155,18 @@ async function record(command: string[], flags: RecordFlags): Promise<number> {
   const ring = ringBytes(flags.ringSize);
   const json = flags.json === true;
   const interval = mmapInterval(flags.mmapInterval);
+  const stateDir = resolve(flags.stateDir);
+  const compaction = new RecordCompaction(compactMode(flags.compact), stateDir, ring);
   const baseline = flags.baselineMax === undefined
     ? undefined
     : parseSize("--baseline-max", flags.baselineMax);
+  const reporter = new ConsoleReporter(flags.quiet === true || json);
   try {
     const user = commandUser(flags.user, process.env);
     const viaSudo = flags.user === undefined && user !== undefined;
     const result = await runSession({
       open: {
-        stateDir: resolve(flags.stateDir),
+        stateDir,
         overwrite: flags.overwrite === true,
         cwd: process.cwd(),
         folders: flags.watch ?? ["."],
@@ -172,6 +178,8 @@ async function record(command: string[], flags: RecordFlags): Promise<number> {
         audit: flags.audit,
         mappedIntervalMs: interval,
         version: manifest.version,
+        index: compaction.mode === "off",
+        pressure: compaction.pressure,
         ...(baseline === undefined ? {} : { baselineBytesMax: baseline }),
         ...(viaSudo ? { owner: { uid: user.uid, gid: user.gid } } : {}),
       },
@@ -180,7 +188,12 @@ async function record(command: string[], flags: RecordFlags): Promise<number> {
       viaSudo,
       wait: flags.wait === true,
       self: selfCommand(),
-    }, new ConsoleReporter(flags.quiet === true || json));
+      companion: compaction,
+    }, reporter);
+    if ("summary" in result && result.summary.started) {
+      result.summary.notes.push(...compaction.finish((text) => reporter.progress(text)));
+      reporter.starting();
+    }
     return finish(result, flags);
   } catch (thrown) {
     const error = asDiffKeeperError(thrown);

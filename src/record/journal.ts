@@ -40,7 +40,7 @@ export class Journal implements EventSink {
   /** Nodes whose content, attributes or names changed. */
   readonly touched = new Set<number>();
   readonly #writer: TraceWriter;
-  readonly #versions: VersionIndex;
+  readonly #versions: VersionIndex | undefined;
   readonly #encoder = new EventBatchEncoder();
   readonly #head = new WriteHead();
   readonly #commWords = new Uint32Array(4);
@@ -60,9 +60,10 @@ export class Journal implements EventSink {
   /** Why writing ended before the command did. */
   failed: DiffKeeperError | undefined;
 
-  constructor(writer: TraceWriter, tree: Tree) {
+  /** @param options.index write `m:` rows. */
+  constructor(writer: TraceWriter, tree: Tree, options: { index: boolean } = { index: true }) {
     this.#writer = writer;
-    this.#versions = new VersionIndex(writer, tree);
+    if (options.index) this.#versions = new VersionIndex(writer, tree);
   }
 
   event(event: TraceEvent): void {
@@ -101,7 +102,7 @@ export class Journal implements EventSink {
     if (view.op === Op.WRITE) this.#bytes += view.length;
     if (view.node !== 0) {
       this.touched.add(view.node);
-      this.#versions.add(view.node, view, { row: this.#row(), offset: at, seq: this.#nextSeq() });
+      this.#versions?.add(view.node, view, { row: this.#row(), offset: at, seq: this.#nextSeq() });
     }
     this.#appended();
   }
@@ -171,7 +172,7 @@ export class Journal implements EventSink {
     this.flush();
     this.#guard(() => {
       this.#begin();
-      this.#versions.flush();
+      this.#versions?.flush();
       this.#writer.commit();
       this.#inTransaction = false;
     });
@@ -189,7 +190,7 @@ export class Journal implements EventSink {
 
   #touch(event: TraceEvent, offset: number): void {
     this.touched.add(event.node);
-    this.#versions.add(event.node, event, { row: this.#row(), offset, seq: this.#nextSeq() });
+    this.#versions?.add(event.node, event, { row: this.#row(), offset, seq: this.#nextSeq() });
   }
 
   #withExtent(view: WriteView): TraceEvent {
@@ -249,7 +250,7 @@ export class Journal implements EventSink {
     this.#writer.putBatch({ row, tNs, seq, value: this.#encoder.finish(seq) });
     this.#encoder.reset();
     this.#batchRow = 0;
-    this.#versions.flushDue();
+    this.#versions?.flushDue();
   }
 
   #putData(): void {

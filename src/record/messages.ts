@@ -28,6 +28,10 @@ export interface OpenRequest {
   audit: boolean;
   /** How often files that are mapped shared and writable are compared. */
   mappedIntervalMs: number;
+  /** The `m:` rows are left to the compactor, which would have to make them again. */
+  index: boolean;
+  /** Into its first word goes how many bytes wait in the ring. */
+  pressure?: SharedArrayBuffer;
   /** Owner of the trace, when it is not the recorder's own user. */
   owner?: { uid: number; gid: number };
   version: string;

@@ -63,6 +63,8 @@ export class Recording {
     now: () => Number(clockNs(CLOCK_BOOTTIME) - this.#startNs),
   };
   #assist: LiveAssist | undefined;
+  /** Where the background compactor looks how full the ring is. */
+  #pressure: Int32Array | undefined;
   #resolver: Resolver | undefined;
   #state: State = "opening";
   #kept = false;
@@ -78,7 +80,8 @@ export class Recording {
     this.#writer = parts.writer;
     this.#watch = parts.watch;
     this.#kernel = parts.kernel;
-    this.#journal = new Journal(parts.writer, this.#tree);
+    this.#journal = new Journal(parts.writer, this.#tree, { index: request.index });
+    if (request.pressure !== undefined) this.#pressure = new Int32Array(request.pressure);
     this.#freezer = new Freezer(request.ringBytes);
     this.#losses = new LossWatch(parts.kernel.shared);
     this.#sampler = new MappedSampler(request.mappedIntervalMs);
@@ -288,6 +291,7 @@ export class Recording {
     this.#freezer.look(ring.pendingBytes, (pid) => resolver.needs(pid));
     this.#journal.flushDue();
     this.#keep();
+    if (this.#pressure !== undefined) Atomics.store(this.#pressure, 0, ring.pendingBytes);
     return bytes;
   }
 

@@ -30,6 +30,14 @@ export interface Reporter {
   waiting(running: number): void;
 }
 
+/** Works on the trace while it is recorded. */
+export interface Companion {
+  /** The command is about to start; the trace is there. */
+  start(): void;
+  /** The command has ended; the companion must have let the trace go when this resolves. */
+  stop(): Promise<unknown>;
+}
+
 /** What to record and how. */
 export interface SessionOptions {
   open: Omit<OpenRequest, "kind" | "envNames">;
@@ -41,6 +49,7 @@ export interface SessionOptions {
   wait: boolean;
   /** How to start this program again, for the launcher and the guard. */
   self: string[];
+  companion?: Companion;
 }
 
 /** The end of a session; `exitCode`: the command's, 128+n for signal n, as env(1) where it could not be run. */
@@ -210,6 +219,7 @@ async function runWith(
     link.say({ kind: "arm", pid: child.pid, ...cgroup !== undefined && { cgroup } });
     await link.next("armed");
     reporter.starting(notes);
+    options.companion?.start();
     writeSync(pipe.writeFd, "g");
     // after the go: the command need not wait for it
     const held = [String(child.pid), ...cgroup === undefined ? [] : [cgroup]];
@@ -228,6 +238,7 @@ async function runWith(
   signals.stop();
   const exitCode = exitCodeOfChild(child);
   if (options.wait) await waitForOthers(link, reporter);
+  await options.companion?.stop();
   link.say({ kind: "ended", exitCode });
   const { summary } = await link.next("done");
   guard?.kill("SIGKILL");

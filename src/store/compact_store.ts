@@ -49,6 +49,8 @@ export class CompactStore {
   readonly #idOf: Statement<{ id: number }, SQLQueryBindings[]>;
   #nextId: number;
   #change: CountChange = {};
+  /** Told when the trace is about to be locked, and when it no longer is. */
+  onLock: (isHeld: boolean) => void = () => undefined;
   #state: "idle" | "transaction" | "closed" = "idle";
 
   private constructor(path: string, db: Database, lock: RecorderLock | undefined) {
@@ -111,6 +113,7 @@ export class CompactStore {
 
   begin(): void {
     assert(this.#state === "idle", "a transaction must begin on an idle store");
+    this.onLock(true);
     this.#attempt("begin to compact", () => this.#db.run("BEGIN IMMEDIATE"));
     this.#state = "transaction";
     this.#change = {};
@@ -158,9 +161,11 @@ export class CompactStore {
     }
     this.#attempt("compact", () => this.#db.run("COMMIT"));
     this.#state = "idle";
+    this.onLock(false);
   }
 
   rollback(): void {
+    this.onLock(false);
     if (this.#state !== "transaction") return;
     if (this.#db.inTransaction) this.#db.run("ROLLBACK");
     this.#state = "idle";
@@ -256,6 +261,8 @@ function openDatabase(path: string): Database {
   db.run(`PRAGMA busy_timeout = ${TRACE_BUSY_MS}`);
   db.run("PRAGMA wal_autocheckpoint = 0");
   db.run("PRAGMA cache_spill = OFF");
+  // the recorder syncs the log for both
+  db.run("PRAGMA synchronous = NORMAL");
   return db;
 }
 

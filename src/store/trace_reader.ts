@@ -86,6 +86,14 @@ export class TraceReader {
     return { recording, end, state: end !== undefined ? "ended" : running ? "recording" : "cut" };
   }
 
+  /**
+   * Sees what is stored now, until it is closed: pointers that were read stay good though a compactor is at work. For one answer, not
+   * for following.
+   */
+  hold(): void {
+    if (this.mode === "shared") this.#rows.hold();
+  }
+
   /** Any other `i:` row; undefined if there is none. */
   extraInfo(name: string): JsonObject | undefined {
     return this.#rows.info(name);

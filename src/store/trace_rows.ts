@@ -69,6 +69,11 @@ export class TraceRows {
     this.#db = opened.db;
   }
 
+  /** From here on every call sees what is stored now, until `close`. A recorder is not held up: it only cannot trim its log. */
+  hold(): void {
+    this.#attempt(() => this.#db.run("BEGIN"));
+  }
+
   /** The row with the smallest key of the range. */
   first(range: KeyRange): Row | undefined {
     return this.#inRange("first", range);

@@ -11,7 +11,7 @@ import { closeSync, fdatasyncSync, openSync, rmdirSync, statSync } from "node:fs
 import { assert } from "../base/assert.ts";
 import { asDiffKeeperError } from "../base/error.ts";
 import { CONTENT_CHUNK_BYTES_MAX, TRACE_BUSY_MS } from "../base/limits.ts";
-import { ENVELOPE_BYTES, seal, ValueKind, wrap } from "../format/envelope.ts";
+import { ENVELOPE_BYTES, seal, unwrap, ValueKind, wrap } from "../format/envelope.ts";
 import { BATCH_HEADER_BYTES } from "../format/event_layout.ts";
 import type { TraceKey } from "../format/keys.ts";
 import { decodeVersions, encodeVersions } from "../format/versions_codec.ts";
@@ -19,6 +19,7 @@ import type { RecorderLock } from "./recorder_lock.ts";
 import { forget, putBack, removeFiles } from "./replaced_trace.ts";
 import { RowWriter } from "./row_writer.ts";
 import {
+  INFO_COMPACT,
   INFO_END,
   INFO_RECORDING,
   type JsonObject,
@@ -252,12 +253,31 @@ export class TraceWriter {
     assert(this.#state === "idle", "a writer must finish between transactions");
     try {
       this.begin();
-      this.#putJson({ sort: "info", name: INFO_END }, { ...end, stored: { ...this.#counts } });
+      const stored = this.#withPending();
+      this.#putJson({ sort: "info", name: INFO_END }, { ...end, stored });
       this.commit();
       this.#leaveWal();
     } finally {
       this.#close();
     }
+  }
+
+  /** The counts with what the compactor changed so far; from now on it changes the end row itself. */
+  #withPending(): JsonObject {
+    const stored: JsonObject = { ...this.#counts };
+    const found = this.#rows.find({ sort: "info", name: INFO_COMPACT });
+    if (found === undefined) return stored;
+    const progress: JsonObject = JSON.parse(
+      new TextDecoder().decode(unwrap(found.value, ValueKind.JSON)),
+    );
+    const { pending } = progress;
+    assert(typeof pending === "object" && pending !== null && !Array.isArray(pending), "pending");
+    for (const [name, by] of Object.entries(pending)) {
+      const before = stored[name];
+      stored[name] = (typeof before === "number" ? before : 0) + (typeof by === "number" ? by : 0);
+    }
+    this.#putJson({ sort: "info", name: INFO_COMPACT }, { ...progress, pending: {} });
+    return stored;
   }
 
   /** Closes without an end row: the trace counts as cut. For failures; never throws for a full disk. */

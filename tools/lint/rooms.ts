@@ -37,8 +37,9 @@ const ROOMS: Readonly<Record<string, Room>> = {
     because: "history reads a trace and restores trees (ffi: *at calls): it needs no recorder",
   },
   compact: {
-    may: ["history", "resolve", "store", "format", "base", "wasm"],
-    because: "compact reads as history does and writes rows again: it needs no recorder",
+    may: ["history", "resolve", "store", "format", "base", "wasm", "ffi"],
+    because:
+      "compact reads as history does and writes rows again: it needs no recorder (ffi: its priority)",
   },
   k8s: { may: BELOW_TOOLS, because: "the engines do not know each other: web and cli join them" },
   instance: {

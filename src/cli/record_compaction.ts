@@ -1,0 +1,104 @@
+/**
+ * `record --compact`: off leaves the trace raw; on packs it beside the recording, and for a short while after it; after packs it when
+ * the command has ended. Whatever happens here, the trace is whole: at worst a part of it stays raw, and that is said.
+ */
+import { statSync } from "node:fs";
+import { asDiffKeeperError, DiffKeeperError } from "../base/error.ts";
+import {
+  COMPACT_END_MS,
+  COMPACT_PENDING_PART,
+  COMPACT_START_MS,
+  COMPACT_TRACE_BYTES_MIN,
+} from "../base/limits.ts";
+import { formatBytes } from "../base/units.ts";
+import { BackgroundCompactor } from "../compact/background.ts";
+import { EFFORT_FAST, EFFORT_SMALL } from "../compact/blob_maker.ts";
+import { type CompactProgress, compactTrace } from "../compact/compact_trace.ts";
+import { settingsOf } from "../compact/compactor.ts";
+import type { Companion } from "../record/session.ts";
+import { findTraceFile } from "../store/trace_open.ts";
+
+const MODES = ["off", "on", "after"] as const;
+/** When the trace of a recording is packed. */
+export type CompactMode = (typeof MODES)[number];
+
+/** The value of `--compact`. @throws {DiffKeeperError} `usage` */
+export function compactMode(value: string): CompactMode {
+  const mode = MODES.find((name) => name === value);
+  if (mode !== undefined) return mode;
+  throw new DiffKeeperError(
+    "usage",
+    `cannot use --compact "${value}": there is no such value`,
+    { hint: `one of ${MODES.join(", ")}` },
+  );
+}
+
+/** The compaction of one recording. */
+export class RecordCompaction implements Companion {
+  readonly mode: CompactMode;
+  readonly #dir: string;
+  readonly #background: BackgroundCompactor;
+  #timer: Timer | undefined;
+  #isStarted = false;
+  #failure: string | undefined;
+
+  constructor(mode: CompactMode, dir: string, ringBytes: number) {
+    this.mode = mode;
+    this.#dir = dir;
+    const pendingMax = ringBytes * COMPACT_PENDING_PART;
+    this.#background = new BackgroundCompactor({ dir, pendingMax });
+  }
+
+  /** Memory that the recorder says in how full its ring is. */
+  get pressure(): SharedArrayBuffer {
+    return this.#background.shared;
+  }
+
+  start(): void {
+    if (this.mode !== "on") return;
+    // a short command is not worth a second thread
+    this.#timer = setTimeout(() => {
+      this.#isStarted = true;
+      this.#background.start();
+    }, COMPACT_START_MS);
+  }
+
+  async stop(): Promise<void> {
+    clearTimeout(this.#timer);
+    if (this.#isStarted) this.#failure = await this.#background.stop();
+  }
+
+  /** The trace is closed: packs what is left. Gives what the user should know. */
+  finish(onProgress: (text: string) => void): string[] {
+    const notes = this.#failure === undefined
+      ? []
+      : [`packing beside the command ended early: ${this.#failure}`];
+    if (this.mode === "off") return notes;
+    try {
+      const path = findTraceFile(this.#dir);
+      const isSmall = statSync(path).size < COMPACT_TRACE_BYTES_MIN;
+      if (isSmall && this.mode === "on") return notes;
+      const { complete } = compactTrace(this.#dir, {
+        settings: settingsOf(this.mode === "on" ? EFFORT_FAST : EFFORT_SMALL),
+        ...(this.mode === "on" ? { timeMs: COMPACT_END_MS } : {}),
+        onProgress: (progress) => onProgress(progressText(progress)),
+      });
+      if (!complete) {
+        notes.push(
+          `a part of the trace (${formatBytes(statSync(path).size)}) is left raw: ` +
+            "diffkeeper compact makes it small",
+        );
+      }
+    } catch (thrown) {
+      notes.push(`the trace is left raw: ${asDiffKeeperError(thrown).message}`);
+    }
+    return notes;
+  }
+}
+
+/** How far a compaction is, in a line. */
+export function progressText({ lastSeq, bytesBefore, bytesAfter }: CompactProgress): string {
+  return `packing, up to #${lastSeq}: ${formatBytes(bytesBefore)} are now ${
+    formatBytes(bytesAfter)
+  }`;
+}

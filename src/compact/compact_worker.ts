@@ -1,0 +1,54 @@
+/**
+ * The background compactor's entry: packs what a recorder has written, beside it, with its own connection and the lowest priority. It
+ * rests while the recorder's ring is filling. A failure ends it and is reported; the recording goes on, and what is raw stays
+ * raw, which readers do not notice.
+ */
+import { takeTurns, yieldToOthers } from "../../ffi/libc_priority.ts";
+import { asDiffKeeperError } from "../base/error.ts";
+import { COMPACT_FAILURES_MAX, COMPACT_PAUSE_MS, COMPACT_REST_MS } from "../base/limits.ts";
+import { CompactStore } from "../store/compact_store.ts";
+import { EFFORT_FAST } from "./blob_maker.ts";
+import { Compactor, settingsOf } from "./compactor.ts";
+import { type BeginCompaction, type CompactionStopped, Shared } from "./messages.ts";
+
+declare const self: Worker;
+
+/** Packs until it is told to stop. */
+async function follow(begin: BeginCompaction): Promise<void> {
+  const words = new Int32Array(begin.shared);
+  const store = CompactStore.openBeside(begin.dir);
+  // whoever holds the lock must not wait for a processor: the recorder waits for the lock
+  if (takeTurns()) store.onLock = (isHeld) => isHeld ? takeTurns() : yieldToOthers();
+  try {
+    const compactor = new Compactor(store, settingsOf(EFFORT_FAST));
+    while (Atomics.load(words, Shared.STOP) === 0) {
+      const isPressed = Atomics.load(words, Shared.PENDING) > begin.pendingMax;
+      if (isPressed) await Bun.sleep(COMPACT_REST_MS);
+      else if (!compactor.step(false)) await Bun.sleep(COMPACT_PAUSE_MS);
+    }
+  } finally {
+    store.close();
+  }
+}
+
+/** As `follow`; a trace that the recorder holds too long is tried again. */
+async function run(begin: BeginCompaction): Promise<CompactionStopped> {
+  // a thread that may not come back must not go down
+  if (takeTurns()) yieldToOthers();
+  const words = new Int32Array(begin.shared);
+  for (let failures = 0;; failures++) {
+    try {
+      await follow(begin);
+      return {};
+    } catch (thrown) {
+      const { code, message } = asDiffKeeperError(thrown);
+      if (Atomics.load(words, Shared.STOP) !== 0 && code === "in_use") return {};
+      if (code !== "in_use" || failures === COMPACT_FAILURES_MAX) return { error: message };
+      await Bun.sleep(COMPACT_REST_MS);
+    }
+  }
+}
+
+self.onmessage = (event: MessageEvent<BeginCompaction>) => {
+  void run(event.data).then((stopped) => self.postMessage(stopped));
+};
