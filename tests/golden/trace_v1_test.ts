@@ -34,12 +34,17 @@ test("the golden trace of version 1 gives what it gave", () => {
   reader.close();
 });
 
-test("the golden trace has every op", () => {
+/** Ops from here on came with version 2. */
+const OPS_OF_VERSION_1 = 23;
+
+test("the golden trace has every op of version 1", () => {
   const reader = TraceReader.open(GOLDEN);
   const seen = new Set<number>();
   const cursors = [...reader.baselineBatches(), ...reader.journalBatches()];
   for (const { cursor } of cursors) while (cursor.next()) seen.add(cursor.op);
-  expect([...seen].sort((a, b) => a - b)).toEqual(Object.values(Op).sort((a, b) => a - b));
+  expect([...seen].sort((a, b) => a - b)).toEqual(
+    Object.values(Op).filter((op) => op <= OPS_OF_VERSION_1).sort((a, b) => a - b),
+  );
   reader.close();
 });
 
