@@ -111,7 +111,7 @@ function inexactText(fidelity: Fidelity): string {
     [fidelity.unread, "content could not be read", "contents could not be read"],
     [fidelity.settled, "change was read back later", "changes were read back later"],
     [fidelity.concurrent, "change overlapped another", "changes overlapped others"],
-    [fidelity.mapped, "file was mapped in memory", "files were mapped in memory"],
+    [fidelity.mapped, "change through a memory map", "changes through memory maps"],
     [fidelity.gap, "gap", "gaps"],
   ];
   return parts.filter(([count]) => count > 0)

@@ -44,7 +44,7 @@ test("what is not exact is said, with the command that shows it", () => {
   ]);
   const all = { ...newFidelity(), concurrent: 1, mapped: 2, gap: 1 };
   expect(summaryLines(summaryWith({ fidelity: all }), "t")[1]).toStartWith(
-    "not exact: 1 change overlapped another, 2 files were mapped in memory, 1 gap: ",
+    "not exact: 1 change overlapped another, 2 changes through memory maps, 1 gap: ",
   );
 });
 

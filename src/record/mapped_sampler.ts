@@ -6,6 +6,7 @@
 import { MAPPED_LOOK_PART } from "../base/limits.ts";
 import { type SampledInfo, sampledText } from "../format/recording_info.ts";
 import { Op } from "../format/trace_event.ts";
+import { CLOCK_THREAD_CPUTIME, clockNs } from "./kernel_clock.ts";
 import type { Resolver } from "../resolve/resolver.ts";
 import type { EventSink } from "../resolve/sink.ts";
 
@@ -17,6 +18,8 @@ export interface LookOptions {
   now(): number;
 }
 
+const cpuMs = () => Number(clockNs(CLOCK_THREAD_CPUTIME)) / 1e6;
+
 /** See the head of the file. */
 export class MappedSampler {
   readonly #intervalMs: number;
@@ -26,6 +29,8 @@ export class MappedSampler {
   /** When the last look had read everything: what it found has this time. */
   #readMs = 0;
   #slowestMs = 0;
+  /** CPU time of the last look. */
+  #costMs = 0;
 
   constructor(intervalMs: number) {
     this.#intervalMs = intervalMs;
@@ -45,24 +50,31 @@ export class MappedSampler {
       return;
     }
     if (startMs < this.#dueMs || !resolver.isSettled) return;
-    if (!this.look(resolver, options)) return;
+    const isWhole = this.look(resolver, options);
+    this.#dueMs = startMs + Math.max(this.#intervalMs, this.#costMs / MAPPED_LOOK_PART);
+    if (!isWhole) return;
     this.#apart(this.#readMs);
     this.#lastMs = startMs;
-    const costMs = performance.now() - startMs;
-    this.#dueMs = startMs + Math.max(this.#intervalMs, costMs / MAPPED_LOOK_PART);
   }
 
-  /** Looks now. Returns false when what happened meanwhile is still waiting: then it counts for nothing. */
+  /**
+   * Looks now. Returns false when it was not all: what happened meanwhile still waits, then the look counts for nothing, or there
+   * was more than one look takes.
+   */
   look(resolver: Resolver, options: LookOptions): boolean {
     const { mapped } = resolver;
     if (mapped === undefined) return true;
-    mapped.look();
+    let began = cpuMs();
+    const isWhole = mapped.look();
+    this.#costMs = cpuMs() - began;
     this.#readMs = performance.now();
     const t = options.now();
     options.catchUp();
+    began = cpuMs();
     if (resolver.isSettled) mapped.take(t);
     else mapped.drop();
-    return resolver.isSettled;
+    this.#costMs += cpuMs() - began;
+    return isWhole && resolver.isSettled;
   }
 
   /** What `i:end` says of it; nothing if no file was mapped. */

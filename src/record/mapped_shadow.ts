@@ -10,8 +10,8 @@ import { MAPPED_CHUNK_BYTES, MAPPED_JOIN_BYTES } from "../base/limits.ts";
 import type { MappedRange } from "../resolve/sink.ts";
 
 const CHUNK = MAPPED_CHUNK_BYTES;
-/** Pieces are compared in blocks of this size before single bytes are looked at. */
-const BLOCK_BYTES = 256;
+/** Pieces are compared in blocks of this size; of one that differs the first and the last changed byte are looked for. */
+const BLOCK_BYTES = 128;
 const SEEK_DATA = 3;
 /** Pieces of one range that can be noted as unsure or told: 4 GiB. */
 const MARKED_MAX = 65_536;
@@ -237,18 +237,19 @@ function isSame(a: Buffer, b: Buffer, length: number): boolean {
   return a.compare(b, 0, length, 0, length) === 0;
 }
 
-/** Ranges of `room` that differ from `known`, joined where they lie near each other. */
+/** Ranges of `room` that differ from `known`: one in each block, joined where they lie near each other. */
 function differingRanges(known: Buffer, length: number): [number, number][] {
   const ranges: [number, number][] = [];
   for (let block = 0; block < length; block += BLOCK_BYTES) {
     const end = Math.min(block + BLOCK_BYTES, length);
     if (room.compare(known, block, end, block, end) === 0) continue;
-    for (let at = block; at < end; at++) {
-      if (room[at] === known[at]) continue;
-      const last = ranges.at(-1);
-      if (last !== undefined && at - last[1] < MAPPED_JOIN_BYTES) last[1] = at + 1;
-      else ranges.push([at, at + 1]);
-    }
+    let from = block;
+    while (room[from] === known[from]) from++;
+    let to = end;
+    while (room[to - 1] === known[to - 1]) to--;
+    const last = ranges.at(-1);
+    if (last !== undefined && from - last[1] < MAPPED_JOIN_BYTES) last[1] = to;
+    else ranges.push([from, to]);
   }
   return ranges;
 }

@@ -5,7 +5,7 @@
  * of the call) and no later call of another process reached the file; else they are SETTLED as well: the bytes were there when the
  * file was read, which was a little later, or while stores went on. Of several ranges found at one moment only the last event can be exact, because they came at once.
  */
-import { PAYLOAD_INLINE_BYTES_MAX } from "../base/limits.ts";
+import { MAPPED_LOOK_BYTES_MAX, PAYLOAD_INLINE_BYTES_MAX } from "../base/limits.ts";
 import { KernelFlag } from "../format/kernel_record.ts";
 import { EventFlag, type Extent, Op, type TraceEvent } from "../format/trace_event.ts";
 import { addExtent } from "./content.ts";
@@ -146,14 +146,22 @@ export class Mapped {
     this.#checkLost();
   }
 
-  /** Reads all followed files; `take` makes events of it, once what happened meanwhile was worked on. */
-  look(): void {
+  /**
+   * Reads all followed files; `take` makes events of it, once what happened meanwhile was worked on. Returns false when there is more
+   * than one look takes: the next goes on.
+   */
+  look(): boolean {
     this.#looks = [];
+    let isWhole = true;
     for (const id of this.#mappers.keys()) {
       const node = this.#ctx.tree.need(id);
       const mtime = this.#files.mtime(id);
-      this.#looks.push({ node, found: this.#files.look(id), mtime });
+      const found = this.#files.look(id);
+      this.#looks.push({ node, found, mtime });
+      const bytes = found.reduce((sum, range) => sum + range.bytes.length, 0);
+      if (bytes >= MAPPED_LOOK_BYTES_MAX) isWhole = false;
     }
+    return isWhole;
   }
 
   /** `t` in ns since the start: the moment of `look`. */
