@@ -98,14 +98,11 @@ function told({ path, kind, fields }: Difference): string {
   return `differs: ${path}: ${texts.join(", ")}`;
 }
 
-/** The events of the marks, in their order. */
-function seqsOf(at: Place, marks: readonly string[]): Map<string, number> {
+/** The events of the marks. */
+function seqsOf(at: Place): Map<string, number> {
   const seqs = new Map<string, number>();
   for (const { path, seq } of events(at.trace, "--path", ".mark-*", "--op", "CREATE")) {
     seqs.set(path ?? "", seq);
-  }
-  for (const mark of marks) {
-    if (!seqs.has(mark)) throw new Error(`${mark} is not in the timeline`);
   }
   return seqs;
 }
@@ -129,8 +126,14 @@ export function judge(program: Program, at: Place, judged: Judged): Verdict {
   const one = new Judge(at);
   const facts = factsOf(at);
   checkFacts(one, facts, recorded);
-  const seqs = seqsOf(at, recorded.marks);
-  for (const mark of recorded.marks) one.compare(`#${seqs.get(mark)}`, mark);
+  const verified = dk(["verify", "--state-dir", at.trace], { timeoutMs: EXPORT_MS_MAX });
+  if (verified.code !== 0) one.complain(verified.stdout + verified.stderr, "verify");
+  const seqs = seqsOf(at);
+  for (const mark of recorded.marks) {
+    const seq = seqs.get(mark);
+    if (seq === undefined) one.complaints.push(`${mark} is not in the timeline`);
+    else one.compare(`#${seq}`, mark);
+  }
   one.compare("end", "end");
   const times = Array.from(
     { length: judged.events },

@@ -69,7 +69,7 @@ function atEnd(at: Place): string[] {
 export const RSYNC: Program = {
   name: "rsync",
   needs: [["rsync", "rsync"], ["python3", "python3"]],
-  gapMs: 100,
+  gapMs: 40,
   prepare(at) {
     must(`python3 -c '${PREPARE}' && cp -a watched/old old`, at.base);
   },

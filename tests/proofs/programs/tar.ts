@@ -67,7 +67,7 @@ function atEnd(at: Place): string[] {
 export const TAR: Program = {
   name: "tar",
   needs: [["tar", "tar"]],
-  gapMs: 60,
+  gapMs: 25,
   prepare: (at) => void must(ARCHIVE, at.base),
   script: () => "exec tar xf ../tree.tar",
   use,
