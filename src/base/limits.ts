@@ -159,6 +159,28 @@ export const IMPORT_ENTRIES_MAX = 1_000_000;
 /** How often the baseline looks again at paths that others change meanwhile; later changes are events at the start. */
 export const BASELINE_ROUNDS_MAX = 3;
 
+/**
+ * Data and files of watched folders that are copied before the start even with a lazy baseline: up to here the copy costs
+ * less than the gate. A larger tree is left where it is, and what is about to be destroyed is saved.
+ */
+export const EAGER_BYTES_MAX = 1 << 22;
+export const EAGER_FILES_MAX = 256;
+
+/** Files up to here are saved as records of a segment; larger ones as files of their own, by clone or link where that is possible. */
+export const SAVED_INLINE_BYTES_MAX = 1 << 20;
+
+/** Bytes of a segment of saved contents; the next begins a new one. The recorder takes a segment into memory as a whole. */
+export const SAVED_SEGMENT_BYTES = 1 << 24;
+
+/** How long the end of a recording waits for a content that is being saved, in milliseconds. */
+export const GATE_CLOSE_MS_MAX = 10_000;
+
+/** Entries of a stat cache (32 bytes each, half of the slots are free); of larger trees the rest is learned anew each time. */
+export const STAT_CACHE_ENTRIES_MAX = 1 << 20;
+
+/** Stat caches kept, one for each set of watched folders; the oldest go first. */
+export const STAT_CACHE_FILES_MAX = 16;
+
 /** Bytes of records of changes before the start that are kept; more are counted and left to the next look. */
 export const EARLY_CHANGES_BYTES_MAX = 1 << 24;
 

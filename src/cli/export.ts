@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { formatBytes, formatCount } from "../base/units.ts";
 import { formatTime, TIME_FORMS, TIME_RULE } from "../format/time_expr.ts";
+import { BaseFiles } from "../history/base_files.ts";
 import { exportTree } from "../history/export.ts";
 import type { ExportReport } from "../history/export_report.ts";
 import type { History } from "../history/fold.ts";
@@ -76,7 +77,9 @@ function run(flags: ExportFlags): void {
     });
     const report = withProgress("writing files", history.tree.size, (onProgress) => {
       const { rootPaths } = trace.recording;
-      return exportTree(history, trace, { target, rootPaths, glob, owner: isRoot(), onProgress });
+      const base = new BaseFiles(trace, history);
+      const owner = isRoot();
+      return exportTree(history, trace, { target, rootPaths, glob, owner, base, onProgress });
     });
     closeFd(target);
     tell(flags, { trace, history, report });

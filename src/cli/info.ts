@@ -70,6 +70,8 @@ export interface Facts {
   losses: Record<string, number>;
   /** Names compared with the real folders at the end, and differences healed; null: not compared. */
   verified: { entries: number; differences: number } | null;
+  /** Files whose content at the start is not in the trace but on disk; `verify` looks whether they are unchanged. */
+  referred: { files: number; bytes: number } | null;
   /**
    * Events that are not exact, by why; `exact`: there are none (notes and whole contents read back do not count), and the recording was
    * not cut: what came after the cut is missing.
@@ -116,6 +118,7 @@ export function factsOf(trace: Trace): Facts {
     lost_bytes: totals.lostBytes,
     losses: end?.losses ?? {},
     verified: end?.audit ?? null,
+    referred: trace.left() ?? null,
     fidelity: { exact: isExact(fidelity) && state !== "cut", ...fidelity },
     sampled: end?.sampled === undefined ? null : sampledFacts(end.sampled),
     kernel: recording.kernel,
@@ -156,6 +159,7 @@ function linesOf(facts: Facts): string[] {
       `${formatCount(facts.lost)}${lostBytes}${losses.length > 0 ? ` (${losses.join(", ")})` : ""}`,
     ],
     ["verified", verifiedText(facts)],
+    ["referred", referredText(facts)],
     ["fidelity", fidelityWords(facts)],
     ["sampled", sampledLine(facts)],
     ["kernel", [facts.kernel, facts.machine].filter((text) => text !== "").join(" ")],
@@ -180,6 +184,12 @@ function fidelityWords(facts: Facts): string {
   const words = fidelityText(facts.fidelity);
   const up = facts.state === "cut" ? " up to the cut; what came after it is missing" : "";
   return `${words}${up}${isExact(facts.fidelity) ? "" : ": see timeline --gaps"}`;
+}
+
+function referredText({ referred }: Facts): string {
+  if (referred === null || referred.files === 0) return "";
+  const files = referred.files === 1 ? "1 file" : `${formatCount(referred.files)} files`;
+  return `to ${files}, ${formatBytes(referred.bytes)}, whose content at the start is only on disk`;
 }
 
 function verifiedText({ verified, state }: Facts): string {

@@ -1,7 +1,7 @@
 /** `diffkeeper timeline`: what happened, event by event. */
 import type { Command } from "commander";
 import { DiffKeeperError } from "../base/error.ts";
-import { formatCount } from "../base/units.ts";
+import { formatBytes, formatCount } from "../base/units.ts";
 import { isBeforeSpan, TIME_FORMS, TIME_RULE } from "../format/time_expr.ts";
 import { Op } from "../format/trace_event.ts";
 import { type Burst, foldBursts, single } from "../history/bursts.ts";
@@ -132,6 +132,7 @@ function show(trace: Trace, filter: TimelineFilter, flags: TimelineFlags): void 
   });
   writer.flush();
   tellGaps(timeline.baselineGaps);
+  if (flags.gaps === true) tellReferred(trace);
   tellNoMatch(timeline, flags);
 }
 
@@ -146,6 +147,17 @@ function tellNoMatch({ globMatched }: Timeline, { path, around, limit }: Timelin
 }
 
 /** What could not be read at the start is no event, but must not go unsaid. */
+/** What is no gap as long as the files on disk stay as they are. */
+function tellReferred(trace: Trace): void {
+  const left = trace.left();
+  if (left === undefined || left.files === 0) return;
+  const files = left.files === 1 ? "1 file is" : `${formatCount(left.files)} files are`;
+  stderr.write(
+    `diffkeeper: ${files} referred to (${formatBytes(left.bytes)}): ` +
+      "their content at the start is only on disk; verify looks whether it still is\n",
+  );
+}
+
 function tellGaps(gaps: number): void {
   if (gaps === 0) return;
   const what = gaps === 1 ? "1 entry was" : `${formatCount(gaps)} entries were`;
@@ -199,7 +211,7 @@ function opsOf(value: string | undefined): Set<number> | undefined {
     const upper = name.trim().toUpperCase();
     const code = Object.hasOwn(codes, upper) ? codes[upper] : undefined;
     if (code === undefined) {
-      const valid = Object.keys(Op).filter((key) => key !== "BASELINE");
+      const valid = Object.keys(Op).filter((key) => key !== "BASELINE" && key !== "CONTENT");
       throw wrongValue("--op", name, `operations: ${valid.join(", ")}`);
     }
     ops.add(code);

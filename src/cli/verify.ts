@@ -1,9 +1,14 @@
 /** `diffkeeper verify`: whether a trace is whole, checked offline. */
 import type { Command } from "commander";
-import { formatCount } from "../base/units.ts";
+import { formatBytes, formatCount } from "../base/units.ts";
 import { base64Of, isText, textOf } from "../history/path_text.ts";
 import { verifyTrace } from "../history/verify.ts";
-import { openEndText, type VerifyProblem, type VerifyReport } from "../history/verify_report.ts";
+import {
+  type LeftReport,
+  openEndText,
+  type VerifyProblem,
+  type VerifyReport,
+} from "../history/verify_report.ts";
 import { oneLine, ProgressLine, ResultWriter } from "./output.ts";
 import { stateDirOption } from "./trace_options.ts";
 
@@ -12,6 +17,9 @@ const PROBLEMS_EXIT_CODE = 1;
 
 /** Problems shown as text. */
 const PROBLEMS_SHOWN_MAX = 100;
+
+/** Files that are named which have changed on disk. */
+const LEFT_SHOWN_MAX = 10;
 
 const HELP = `
 Reads the whole trace and changes nothing: SQLite's pages, every row's key and checksum, every event and every
@@ -72,13 +80,32 @@ function linesOf(report: VerifyReport): string[] {
       }${healed}`,
     );
   }
+  if (report.left !== undefined) lines.push(...leftLines(report.left));
   return lines;
+}
+
+/** What the trace refers to: it is no damage when such a file has changed, but its content at the start is gone. */
+function leftLines({ files, bytes, changedFiles, changed }: LeftReport): string[] {
+  const what = `referred to: ${counted(files, "file")}, ${formatBytes(bytes)}`;
+  if (changedFiles === 0) return [`${what}, unchanged on disk`];
+  return [
+    `${what}, ${
+      formatCount(changedFiles)
+    } changed or gone: what they held at the start is not known`,
+    ...changed.slice(0, LEFT_SHOWN_MAX).map((path) => `  ${oneLine(textOf(path))}`),
+  ];
 }
 
 function problemText({ row, subject, text }: VerifyProblem): string {
   const parts = [row === undefined ? "" : `row ${row}`, oneLine(textOf(subject))];
   const where = parts.filter((part) => part !== "").join(" ");
   return oneLine(where === "" ? text : `${where}: ${text}`);
+}
+
+function leftJson(left: LeftReport | undefined) {
+  if (left === undefined) return null;
+  const { files, bytes, changedFiles, changed } = left;
+  return { files, bytes, changed_files: changedFiles, changed: changed.map(textOf) };
 }
 
 function counted(count: number, noun: string): string {
@@ -95,6 +122,7 @@ function jsonOf(report: VerifyReport): string {
     files,
     rows,
     audit: audit ?? null,
+    referred: leftJson(report.left),
     problem_count: problemCount,
     problems: problems.map(({ row, subject, text }) => ({
       row: row ?? null,

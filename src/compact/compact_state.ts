@@ -56,6 +56,8 @@ export class CompactState {
 
   /** Whether so much has happened since the last keyframe that the next one is cheap beside it. */
   isKeyframeDue(): boolean {
+    // with a lazy baseline contents may be on disk: a keyframe cannot say that
+    if (this.#history.left.size > 0) return false;
     const since = this.#history.lastSeq - this.#keyframeSeq;
     const nodes = this.#history.tree.size;
     const { keyframeEvents, keyframeEventsPerNode } = this.#spacing;

@@ -279,6 +279,8 @@ export class EventBatchEncoder {
   }
 
   #commIndex(comm: string): number {
+    // no process, as in the whole baseline
+    if (comm === "") return this.#comms.indexOf(0, 0, 0, 0);
     this.#commBytes.fill(0);
     for (let index = 0; index < Math.min(comm.length, COMM_BYTES); index++) {
       this.#commBytes[index] = comm.charCodeAt(index);

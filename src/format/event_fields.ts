@@ -8,6 +8,7 @@ import { assert } from "../base/assert.ts";
 import { DiffKeeperError } from "../base/error.ts";
 import {
   ATTR_BYTES,
+  CTIME_BYTES,
   DIRTIME_BYTES,
   LOSS_BYTES,
   padded,
@@ -18,7 +19,7 @@ import {
   U32,
 } from "./event_layout.ts";
 import type { GrowingBuffer } from "./growing_buffer.ts";
-import type { Attr, TraceEvent } from "./trace_event.ts";
+import type { Attr, Mtime, TraceEvent } from "./trace_event.ts";
 
 const NSEC_MAX = 999_999_999;
 const TAG_MAX = Math.max(...Object.values(Tag));
@@ -62,6 +63,12 @@ export function putFields(buffer: GrowingBuffer, event: TraceEvent): void {
     buffer.putU32(event.source.node);
     buffer.putU32(0);
     buffer.putU64(event.source.offset);
+  }
+  if (event.ctime !== undefined) {
+    putTag(buffer, Tag.CTIME, CTIME_BYTES);
+    buffer.putU64(event.ctime.sec);
+    buffer.putU32(event.ctime.nsec);
+    buffer.putU32(0);
   }
   assert(buffer.position % 8 === 0, "tagged fields must end at a multiple of 8");
 }
@@ -183,6 +190,9 @@ function readField(tag: number, bytes: Buffer, event: TraceEvent): void {
       needLength(bytes, SOURCE_BYTES);
       event.source = { node: bytes.readUInt32LE(0), offset: readU64(bytes, 8) };
       break;
+    case Tag.CTIME:
+      event.ctime = readCtime(bytes);
+      break;
   }
 }
 
@@ -208,6 +218,13 @@ function readDirTime(bytes: Buffer, event: TraceEvent): void {
   const sec = bytes.readUInt32LE(8) + bytes.readInt32LE(12) * U32;
   event.dirTimes ??= [];
   event.dirTimes.push({ node: bytes.readUInt32LE(0), mtime: { sec, nsec } });
+}
+
+function readCtime(bytes: Buffer): Mtime {
+  needLength(bytes, CTIME_BYTES);
+  const nsec = bytes.readUInt32LE(8);
+  if (nsec > NSEC_MAX) throw corruptField("the nanoseconds of a change time are above 999999999");
+  return { sec: bytes.readUInt32LE(0) + bytes.readInt32LE(4) * U32, nsec };
 }
 
 function readArgv(bytes: Buffer): string[] {

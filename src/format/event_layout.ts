@@ -56,6 +56,7 @@ export const Tag = {
   PATH: 11,
   ARGV: 12,
   SOURCE: 13,
+  CTIME: 14,
 } as const;
 
 /** Bytes of the tagged fields of fixed length. */
@@ -64,6 +65,7 @@ export const DIRTIME_BYTES = 16;
 export const LOSS_BYTES = 16;
 export const ROOT_BYTES = 4;
 export const SOURCE_BYTES = 16;
+export const CTIME_BYTES = 16;
 
 /** What each op uses, as bits by op number: a table, because the cursor asks it for every event. */
 const KNOWN = 1;
@@ -79,7 +81,7 @@ for (const op of [Op.RENAME, Op.UNLINK, Op.RMDIR]) USES[op] = KNOWN | NAMES;
 for (const op of [Op.WRITE, Op.OUTPUT, Op.FALLOCATE, Op.COLLAPSE, Op.INSERT]) {
   USES[op] = KNOWN | OFFSET | LENGTH;
 }
-for (const op of [Op.TRUNCATE, Op.RESYNC, Op.EXIT]) USES[op] = KNOWN | LENGTH;
+for (const op of [Op.TRUNCATE, Op.RESYNC, Op.EXIT, Op.CONTENT]) USES[op] = KNOWN | LENGTH;
 
 /** Whether the number is an op of this version. */
 export function isOp(op: number): op is OpCode {

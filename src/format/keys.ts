@@ -19,6 +19,7 @@ const SHA256 = /^[0-9a-f]{64}$/;
 export type TraceKey =
   | { sort: "info"; name: string }
   | { sort: "baseline"; n: number }
+  | { sort: "saved"; n: number }
   | { sort: "journal"; tNs: number; seq: number }
   | { sort: "data"; n: number }
   | { sort: "version"; path: string; tNs: number }
@@ -30,6 +31,7 @@ export type TraceKey =
 export const KEY_LETTERS = {
   info: "i",
   baseline: "b",
+  saved: "s",
   journal: "l",
   data: "d",
   version: "m",
@@ -54,6 +56,7 @@ function fieldsOf(key: TraceKey): string {
     case "info":
       return key.name;
     case "baseline":
+    case "saved":
     case "data":
       return hex(key.n);
     case "journal":
@@ -84,6 +87,8 @@ export function parseKey(bytes: Uint8Array): TraceKey {
       return { sort: "info", name: fields };
     case "b":
       return { sort: "baseline", n: parseHex(fields, text) };
+    case "s":
+      return { sort: "saved", n: parseHex(fields, text) };
     case "d":
       return { sort: "data", n: parseHex(fields, text) };
     case "l": {

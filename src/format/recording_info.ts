@@ -28,6 +28,8 @@ export interface RecordingInfo {
   host: string;
   /** How changes were seen: `ebpf (fentry)`. */
   tracer: string;
+  /** Of the contents that are saved beside the trace; absent: none are. */
+  savedId?: number;
   /** Version by component: diffkeeper, trace, bun, libbpf. */
   versions: Record<string, string>;
 }
@@ -92,6 +94,7 @@ export function encodeRecording(info: RecordingInfo): JsonValueRecord {
     machine: info.machine,
     host: info.host,
     tracer: info.tracer,
+    ...(info.savedId === undefined ? {} : { saved_id: info.savedId }),
     versions: info.versions,
   };
 }
@@ -144,6 +147,7 @@ export function decodeRecording(json: JsonRecord): RecordingInfo {
     machine: text(json, "machine", ""),
     host: text(json, "host", ""),
     tracer: text(json, "tracer", ""),
+    ...(json["saved_id"] === undefined ? {} : { savedId: count(json, "saved_id") }),
     versions: mapOf(json, "versions", (value): value is string => typeof value === "string"),
   };
 }

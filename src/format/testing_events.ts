@@ -95,7 +95,7 @@ function addNames(random: SeededRandom, event: TraceEvent): void {
 }
 
 const WITH_BOTH: readonly OpCode[] = [Op.WRITE, Op.OUTPUT, Op.FALLOCATE, Op.COLLAPSE, Op.INSERT];
-const WITH_LENGTH: readonly OpCode[] = [Op.TRUNCATE, Op.RESYNC, Op.EXIT];
+const WITH_LENGTH: readonly OpCode[] = [Op.TRUNCATE, Op.RESYNC, Op.EXIT, Op.CONTENT];
 
 function addRange(random: SeededRandom, event: TraceEvent): void {
   if (WITH_BOTH.includes(event.op)) event.offset = random.u53();

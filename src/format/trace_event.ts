@@ -32,6 +32,7 @@ export const Op = {
   FALLOCATE: 23,
   COLLAPSE: 24,
   INSERT: 25,
+  CONTENT: 26,
 } as const;
 export type OpName = keyof typeof Op;
 export type OpCode = (typeof Op)[OpName];
@@ -47,6 +48,7 @@ export const EventFlag = {
   KEEP_SIZE: 64,
   UNREAD: 128,
   MAPPED: 256,
+  LAZY: 512,
 } as const;
 
 /** The op that people see: a WRITE through a mapping is MMAP. */
@@ -94,9 +96,11 @@ export interface TraceEvent {
   comm: string;
   node: number;
   mtime?: Mtime;
+  /** Change time, where content stays in the live file (flag LAZY). */
+  ctime?: Mtime;
   /** WRITE, FALLOCATE, COLLAPSE, INSERT: file offset. OUTPUT: 1 stdout, 2 stderr. */
   offset?: number;
-  /** WRITE, OUTPUT, FALLOCATE, COLLAPSE, INSERT: bytes. TRUNCATE, RESYNC: the new size. EXIT: wait status ((code << 8) | signal). */
+  /** WRITE, OUTPUT, FALLOCATE, COLLAPSE, INSERT: bytes. TRUNCATE, RESYNC: the new size. CONTENT: the size then. EXIT: wait status ((code << 8) | signal). */
   length?: number;
   parent?: number;
   toParent?: number;

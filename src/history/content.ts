@@ -10,6 +10,9 @@ import { ContentKind, type ContentLog } from "./content_log.ts";
 /** Bytes of a file that are put together at once. A larger file takes several windows. */
 export const CONTENT_WINDOW_BYTES = 32 * 1024 * 1024;
 
+/** Bytes that are copied at once from a file that is as it was at the start. */
+const CONTENT_PIECE_BYTES = 1024 * 1024;
+
 /** Grain of holes: as the block size of the usual filesystems. Must divide the window. */
 export const CONTENT_PAGE_BYTES = 4096;
 
@@ -25,6 +28,14 @@ export interface PayloadSource {
   piece(row: number, offset: number): { bytes: Uint8Array; start: number };
 }
 
+/** What files held at the start, where the trace itself does not have it. */
+export interface BaseSource {
+  /** Fills `into` with the bytes from `at` on. @throws {DiffKeeperError} `io`, `data_corrupt`. */
+  read(node: number, at: number, into: Uint8Array): void;
+  /** Where data begins at or after `at`: a hole is left out. The size where there is none. */
+  nextData(node: number, at: number): number;
+}
+
 /** Takes a run of a file's bytes; runs come in ascending order. `bytes` is only valid during the call. */
 export type ContentSink = (at: number, bytes: Uint8Array) => void;
 
@@ -34,13 +45,16 @@ export class Materializer {
   readonly #payloads: PayloadSource;
   readonly #pages = new Uint8Array(CONTENT_WINDOW_BYTES / CONTENT_PAGE_BYTES);
   #window = new Uint8Array(0);
+  readonly #base: BaseSource | undefined;
   #lastRow = -1;
   #lastStart = 0;
   #lastBytes: Uint8Array = new Uint8Array(0);
 
-  constructor(log: ContentLog, payloads: PayloadSource) {
+  /** @param base must be there where the log has operations of kind BASE. */
+  constructor(log: ContentLog, payloads: PayloadSource, base?: BaseSource) {
     this.#log = log;
     this.#payloads = payloads;
+    this.#base = base;
   }
 
   /**
@@ -48,7 +62,8 @@ export class Materializer {
    * @throws {DiffKeeperError} code `data_corrupt` when an operation points outside its row.
    */
   write(node: number, sink: ContentSink): void {
-    if (this.#isDirect(node)) this.#writeDirect(node, sink);
+    if (this.#log.isUntouched(node)) this.#writeBase(node, sink);
+    else if (this.#isDirect(node)) this.#writeDirect(node, sink);
     else this.#writeWindows(node, sink);
   }
 
@@ -70,6 +85,26 @@ export class Materializer {
       count++;
     }
     return end <= log.size(node) && (count <= 1 || total / count >= DIRECT_AVERAGE_BYTES);
+  }
+
+  /** The file is as it was at the start. */
+  #writeBase(node: number, sink: ContentSink): void {
+    const size = this.#log.size(node);
+    if (this.#window.length < CONTENT_PIECE_BYTES) {
+      this.#window = new Uint8Array(CONTENT_PIECE_BYTES);
+    }
+    const base = this.#needBase();
+    for (let at = base.nextData(node, 0); at < size;) {
+      const piece = this.#window.subarray(0, Math.min(CONTENT_PIECE_BYTES, size - at));
+      base.read(node, at, piece);
+      sink(at, piece);
+      at = base.nextData(node, at + piece.length);
+    }
+  }
+
+  #needBase(): BaseSource {
+    assert(this.#base !== undefined, "contents of the start need their source");
+    return this.#base;
   }
 
   #writeDirect(node: number, sink: ContentSink): void {
@@ -131,6 +166,12 @@ export class Materializer {
     const from = Math.max(at, base) - base;
     const to = Math.min(at + log.length(op), end) - base;
     if (from >= to) return;
+    if (log.kind(op) === ContentKind.BASE) {
+      this.#touch(from, to);
+      const source = log.rowOffset(op) + (from + base - at);
+      this.#needBase().read(log.row(op), source, this.#window.subarray(from, to));
+      return;
+    }
     if (log.kind(op) !== ContentKind.DATA) {
       this.#zero(from, to);
       return;
@@ -195,7 +236,7 @@ interface WindowPlan {
 function planWindows(log: ContentLog, node: number): WindowPlan {
   const touched = new Set<number>();
   for (let op = log.first(node); op !== 0; op = log.next(op)) {
-    if (log.kind(op) !== ContentKind.DATA) continue;
+    if (log.kind(op) !== ContentKind.DATA && log.kind(op) !== ContentKind.BASE) continue;
     const last = lastWindow(log, op);
     for (let w = firstWindow(log, op); w <= last; w++) touched.add(w);
   }

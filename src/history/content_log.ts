@@ -7,9 +7,14 @@
 import { assert } from "../base/assert.ts";
 import type { Extent } from "../format/trace_event.ts";
 
-/** Kinds of operations: DATA has payload, ZERO makes zeros (or a hole), UNKNOWN is content that was not captured. */
-export const ContentKind = { DATA: 0, ZERO: 1, UNKNOWN: 2 } as const;
+/**
+ * Kinds of operations: DATA has payload, ZERO makes zeros (or a hole), UNKNOWN is content that was not captured, BASE is the
+ * content at the start, which is not in the trace but in a file beside it or on disk (base_files.ts).
+ */
+export const ContentKind = { DATA: 0, ZERO: 1, UNKNOWN: 2, BASE: 3 } as const;
 
+/** Offsets in rows are u32; nobody copies from further behind in a file that was left on disk, or those bytes are unknown. */
+const OFFSET_MAX = 0xffff_ffff;
 const FIRST_CAPACITY = 4096;
 const FIRST_NODES = 1024;
 
@@ -44,6 +49,8 @@ export class ContentLog {
   #head = new Uint32Array(FIRST_NODES);
   #tail = new Uint32Array(FIRST_NODES);
   #size = new Float64Array(FIRST_NODES);
+  /** Nodes with operations of kind BASE, now or before. */
+  readonly #based = new Set<number>();
 
   /** Operations held, for progress and tests. */
   get count(): number {
@@ -161,7 +168,9 @@ export class ContentLog {
 
   #put(node: number, shift: number, piece: ContentPiece): void {
     const { at, length } = piece;
-    if (piece.kind === ContentKind.UNKNOWN) this.unknown(node, at + shift, length);
+    const isTooFar = piece.kind === ContentKind.BASE && piece.rowOffset > OFFSET_MAX;
+    if (piece.kind === ContentKind.UNKNOWN || isTooFar) this.unknown(node, at + shift, length);
+    else if (piece.kind === ContentKind.BASE) this.#fromBase(node, at + shift, piece);
     else this.data(node, at + shift, piece);
   }
 
@@ -202,6 +211,52 @@ export class ContentLog {
   /** Bytes [at, at+length) are not known; they are restored as zeros. */
   unknown(node: number, at: number, length: number): void {
     this.#range(node, ContentKind.UNKNOWN, at, length, false);
+  }
+
+  /** The node's content is what its file held at the start, `length` bytes. */
+  base(node: number, length: number): void {
+    this.reset(node);
+    this.#fromBase(node, 0, { row: node, rowOffset: 0, length });
+    this.#growTo(node, length);
+  }
+
+  /** Bytes of what the file of node `row` held at the start, from `rowOffset` on. */
+  #fromBase(
+    node: number,
+    at: number,
+    from: { row: number; rowOffset: number; length: number },
+  ): void {
+    if (from.length === 0) return;
+    const op = this.#append(node, ContentKind.BASE, at, from.length);
+    this.#row[op] = from.row;
+    this.#rowOffset[op] = from.rowOffset;
+    this.#based.add(node);
+    this.#growTo(node, at + from.length);
+  }
+
+  /** Whether a node's whole content is what its file held at the start. */
+  isUntouched(node: number): boolean {
+    const op = this.first(node);
+    return op !== 0 && this.kind(op) === ContentKind.BASE && this.row(op) === node &&
+      this.next(op) === 0 && this.at(op) === 0 && this.length(op) === this.size(node);
+  }
+
+  /** Nodes of which a node's content has what their files held at the start; mostly itself. */
+  bases(node: number): number[] {
+    if (!this.#based.has(node)) return [];
+    const nodes = new Set<number>();
+    for (let op = this.first(node); op !== 0; op = this.next(op)) {
+      if (this.kind(op) === ContentKind.BASE) nodes.add(this.row(op));
+    }
+    return [...nodes];
+  }
+
+  /** What the file of `base` held at the start cannot be had: those bytes of the node are unknown. */
+  loseBase(node: number, base: number): void {
+    for (let op = this.first(node); op !== 0; op = this.next(op)) {
+      const isIt = this.kind(op) === ContentKind.BASE && this.row(op) === base;
+      if (isIt) this.#kind[op] = ContentKind.UNKNOWN;
+    }
   }
 
   #range(node: number, kind: number, at: number, length: number, keepSize: boolean): void {

@@ -9,6 +9,7 @@ import { assert } from "../base/assert.ts";
 import { DiffKeeperError } from "../base/error.ts";
 import type { Glob } from "../format/glob.ts";
 import type { Node } from "../resolve/node.ts";
+import type { BaseFiles } from "./base_files.ts";
 import { Materializer, type PayloadSource } from "./content.ts";
 import { type ExportReport, ReportBuilder } from "./export_report.ts";
 import type { History } from "./fold.ts";
@@ -39,6 +40,8 @@ export interface ExportOptions {
   rootPaths: readonly string[];
   /** Only what it covers, and the folders above. */
   glob?: Glob;
+  /** What files held at the start, where the trace does not have it; absent: it is unknown. */
+  base?: BaseFiles;
   /** Whether to set owners. */
   owner: boolean;
   onProgress?: (entries: number) => void;
@@ -95,7 +98,7 @@ class TreeExport {
     this.#history = history;
     this.#options = options;
     this.#selection = new Selection(history.tree, options.rootPaths, options.glob);
-    this.#materializer = new Materializer(history.content, payloads);
+    this.#materializer = new Materializer(history.content, payloads, options.base);
     this.#report = new ReportBuilder(history);
     this.#finisher = new EntryFinisher({
       owner: options.owner,
@@ -217,6 +220,7 @@ class TreeExport {
 
   #makeFile(folder: number, name: string, node: Node): void {
     const fd = createFile(folder, name);
+    const missing = this.#openBase(node);
     let end = 0;
     this.#materializer.write(node.id, (at, bytes) => {
       writeAt(fd, at, { bytes, name });
@@ -228,7 +232,22 @@ class TreeExport {
     this.#finisher.finish(fd, name, stateOf(node));
     closeFd(fd);
     this.#report.counts.files++;
-    this.#report.warnOfContent(node.id);
+    this.#report.warnOfContent(node.id, missing ?? this.#options.base?.close());
+  }
+
+  /** Looks for what files held at the start, where that is needed. Returns why it cannot be had. */
+  #openBase(node: Node): string | undefined {
+    const { content, unread, tree } = this.#history;
+    const { base } = this.#options;
+    let missing: string | undefined;
+    for (const id of content.bases(node.id)) {
+      const why = base === undefined ? "it is not in the trace" : base.open(tree.need(id));
+      if (why === undefined) continue;
+      missing = why;
+      content.loseBase(node.id, id);
+      unread.add(node.id);
+    }
+    return missing;
   }
 
   #makeLinks(): void {

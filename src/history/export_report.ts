@@ -61,13 +61,17 @@ export class ReportBuilder {
     this.#warnings.push({ kind, path: this.path, text });
   }
 
-  /** Warns of content that was not captured, and of a gap that concerns the node. */
-  warnOfContent(node: number): void {
+  /**
+   * Warns of content that was not captured, and of a gap that concerns the node.
+   * @param missing why what the file held at the start cannot be had.
+   */
+  warnOfContent(node: number, missing?: string): void {
     if (this.#history.unread.has(node)) {
       const ranges = unknownRanges(this.#history.content, node);
       const text = ranges.map(({ from, to }) => `${from}-${to}`).join(", ");
-      if (text !== "") this.warn("unread", `bytes ${text} were not captured: zeros stand there`);
-    }
+      const why = missing === undefined ? "were not captured" : `of the start: ${missing}`;
+      if (text !== "") this.warn("unread", `bytes ${text} ${why}: zeros stand there`);
+    } else if (missing !== undefined) this.warn("unread", `its content at the start: ${missing}`);
     if (this.#history.readBack.has(node)) {
       this.warn(
         "settled",

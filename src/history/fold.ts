@@ -7,7 +7,7 @@
 import { DiffKeeperError } from "../base/error.ts";
 import type { EventCursor } from "../format/event_codec.ts";
 import { isAfterSpan, type TimeSpan } from "../format/time_expr.ts";
-import { EventFlag, Op, type TraceEvent } from "../format/trace_event.ts";
+import { EventFlag, type Mtime, Op, type TraceEvent } from "../format/trace_event.ts";
 import { Tree } from "../resolve/tree.ts";
 import { ContentLog } from "./content_log.ts";
 
@@ -27,6 +27,14 @@ export interface Gap {
   path: string;
 }
 
+/** A file whose content at the start is not in the trace: in which state the file on disk has it. */
+export interface LeftFile {
+  mtime: Mtime | undefined;
+  ctime: Mtime | undefined;
+  /** Where it is since it was renamed, an absolute path; undefined: where the tree has it. */
+  path?: string | undefined;
+}
+
 /** The state at a point. */
 export class History {
   readonly tree = new Tree();
@@ -38,6 +46,8 @@ export class History {
   readonly unread = new Set<number>();
   /** Nodes with content that was read back after the call that wrote it. */
   readonly readBack = new Set<number>();
+  /** Files whose content at the start is not in the trace. */
+  readonly left = new Map<number, LeftFile>();
   /** Nodes that a gap concerns and that were not read back since, with the last gap. */
   readonly doubted = new Map<number, Gap>();
   /** Number and time of the last event folded; 0 after the baseline. */
@@ -92,8 +102,14 @@ export class History {
       case Op.MMAP:
         if (event.extents !== undefined || event.inline !== undefined) this.#write(event, at);
         return;
+      case Op.CONTENT:
+        this.#startContent(event, at);
+        return;
       case Op.BASELINE:
-        this.#whole(event, event.attr?.size ?? 0, at);
+        if ((event.flags & EventFlag.LAZY) !== 0) {
+          this.content.base(node, event.attr?.size ?? 0);
+          this.left.set(node, { mtime: event.mtime, ctime: event.ctime });
+        } else this.#whole(event, event.attr?.size ?? 0, at);
         return;
       case Op.RESYNC:
         this.#whole(event, length, at);
@@ -158,6 +174,18 @@ export class History {
     this.content.truncate(node.id, size);
     this.#write({ ...event, offset: 0, length: size }, at);
     this.content.truncate(node.id, size);
+  }
+
+  /** What a file held at the start, or where it is. */
+  #startContent(event: TraceEvent, at: { rowId: number; rowOffset: number }): void {
+    const { node, path, mtime, ctime } = event;
+    if (!this.left.has(node)) throw unknownNode(node);
+    if ((event.flags & EventFlag.LAZY) !== 0) {
+      this.left.set(node, { mtime, ctime, path });
+      return;
+    }
+    this.left.delete(node);
+    this.#whole(event, this.content.size(node), at);
   }
 
   /** Came from outside the watched folders: unless the event has its content, that is not known yet. */

@@ -17,6 +17,7 @@ import type { PayloadSource } from "./content.ts";
 import { History } from "./fold.ts";
 import { type KeyframeRest, restoreRest } from "./keyframe.ts";
 import { countParts, decodeKeyframeRest, wrongKeyframe } from "./keyframe_rest.ts";
+import { LeftFiles } from "./left_files.ts";
 
 /** Counts of a recording, from its end row or, where there is none, from its events. */
 export interface TraceTotals {
@@ -124,6 +125,7 @@ export class Trace implements PayloadSource {
     const parts = keyframe?.parts() ?? this.reader.baselineBatches();
     for (const { row, cursor } of parts) history.fold(cursor, row);
     if (keyframe !== undefined) restoreRest(history, keyframe.rest);
+    else for (const { row, cursor } of this.reader.savedBatches()) history.fold(cursor, row);
     return history;
   }
 
@@ -138,6 +140,16 @@ export class Trace implements PayloadSource {
     return { rest, parts: () => countParts(found.parts(), rest.parts) };
   }
 
+  /** Files whose content at the start is not in the trace; undefined: all of it is. */
+  left(): { files: number; bytes: number } | undefined {
+    if (this.recording.savedId === undefined) return undefined;
+    const left = new LeftFiles();
+    for (const batches of [this.reader.baselineBatches(), this.reader.savedBatches()]) {
+      for (const { cursor } of batches) while (cursor.next()) left.see(cursor.event());
+    }
+    return { files: left.files.size, bytes: left.bytes };
+  }
+
   /** The counts, from the end row if there is one, else by reading all events. */
   totals(onProgress?: OnProgress): TraceTotals {
     return this.end() ?? this.#countTotals(onProgress);
@@ -150,6 +162,7 @@ export class Trace implements PayloadSource {
       while (cursor.next()) countInexact(fidelity, cursor.op, cursor.flags);
     };
     for (const batch of this.reader.baselineBatches()) count(batch);
+    for (const batch of this.reader.savedBatches()) count(batch);
     const stored = this.end()?.fidelity;
     if (stored !== undefined) {
       addFidelity(fidelity, stored);

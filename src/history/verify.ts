@@ -116,9 +116,17 @@ class Verification {
       files: this.#events.fileCount(),
       rows: this.#rows,
       audit: this.#end?.audit,
+      left: this.#left(),
       problems: this.#problems.kept,
       problemCount: this.#problems.count,
     };
+  }
+
+  /** Files that the trace refers to, each compared with the one on disk. */
+  #left(): VerifyReport["left"] {
+    const { left } = this.#events;
+    if (left.files.size === 0 || this.#problems.count > 0) return undefined;
+    return left.compare(this.#roots);
   }
 
   #info(): void {
@@ -205,6 +213,7 @@ class Verification {
     const chunks = this.#versionChunks();
     events.begin(chunks.next().value);
     this.#each("baseline", ({ row, key }) => events.baseline(row, key.n));
+    this.#each("saved", ({ row, key }) => events.saved(row, key.n));
     this.#each("journal", ({ row, key }) => events.journal(row, key));
     events.finish();
     for (const further of chunks) {
@@ -329,7 +338,7 @@ class Verification {
 const DAMAGE: ReadonlySet<string> = new Set(["data_corrupt", "truncated", "version_too_new"]);
 
 /** Counts that traces of version 1 do not have. */
-const ABSENT: Readonly<Record<string, number>> = { keyframes: 0 };
+const ABSENT: Readonly<Record<string, number>> = { keyframes: 0, saved: 0 };
 
 /** Counts of `stored` in `i:end`, each with its sort of rows. */
 const STORED_SORTS: readonly (readonly [string, Sort])[] = [
@@ -339,6 +348,7 @@ const STORED_SORTS: readonly (readonly [string, Sort])[] = [
   ["versions", "version"],
   ["processes", "process"],
   ["contents", "content"],
+  ["saved", "saved"],
   ["keyframes", "keyframe"],
 ];
 

@@ -14,6 +14,7 @@ import { PACKED_POINTER } from "../format/packed_layout.ts";
 import { EventFlag, Op, type TraceEvent } from "../format/trace_event.ts";
 import { Tree } from "../resolve/tree.ts";
 import type { Row, TraceReader } from "../store/trace_reader.ts";
+import { LeftFiles } from "./left_files.ts";
 import type { RowLengths } from "./row_lengths.ts";
 import type { Problems } from "./verify_report.ts";
 import type { VersionChunk } from "./verify_versions.ts";
@@ -34,6 +35,9 @@ export class EventCheck {
   #tree = new Tree();
   #versions: VersionChunk | undefined;
   #nextBaseline = 0;
+  #nextSaved = 0;
+  /** Files that the trace refers to; complete after `finish`. */
+  readonly left = new LeftFiles();
   /** Seq of the next batch; undefined: the batch before cannot be read. */
   #nextSeq: number | undefined = 1;
   /** An event did not fold, or a batch is missing. */
@@ -75,6 +79,17 @@ export class EventCheck {
     });
   }
 
+  /** The n-th batch of contents of the start. @throws {DiffKeeperError} `data_corrupt`: it cannot be read. */
+  saved(row: Row, n: number): void {
+    if (n !== this.#nextSaved) {
+      this.#broken(row, `batch ${this.#nextSaved} of saved contents is missing`);
+    }
+    this.#nextSaved = n + 1;
+    this.#batch(row, (cursor) => {
+      if (cursor.firstSeq !== 0) this.#broken(row, "a batch of saved contents has a seq");
+    });
+  }
+
   /** A journal batch; the key is that of its row. @throws {DiffKeeperError} `data_corrupt`: it cannot be read. */
   journal(row: Row, key: { tNs: number; seq: number }): void {
     const expected = this.#nextSeq;
@@ -102,6 +117,7 @@ export class EventCheck {
 
   /** After the last batch. */
   finish(): void {
+    if (!this.isBroken) this.left.finish(this.#tree);
     if (!this.isBroken) this.#versions?.finish();
     this.#versions = undefined;
   }
@@ -168,6 +184,8 @@ export class EventCheck {
       tree.applyWrite(tree.need(cursor.node), cursor.offset + cursor.length, cursor);
     } else {
       const event = cursor.event();
+      this.left.see(event);
+      if (event.op === Op.CONTENT) tree.need(event.node);
       if (event.op === Op.MMAP && event.node !== 0) tree.need(event.node);
       tree.apply(event);
     }

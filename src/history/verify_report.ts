@@ -14,6 +14,16 @@ export interface VerifyProblem {
   text: string;
 }
 
+/** Files that a trace refers to. */
+export interface LeftReport {
+  files: number;
+  bytes: number;
+  /** Of these, files on disk that are not what they were, or not there: their content at the start cannot be had. */
+  changedFiles: number;
+  /** The first of them, binary strings. */
+  changed: string[];
+}
+
 /** See the head of the file. `problemCount` counts all problems, also those that were not kept. */
 export interface VerifyReport {
   state: "recording" | "ended" | "cut";
@@ -25,6 +35,8 @@ export interface VerifyReport {
   rows: number;
   /** What the recorder found when it compared the folders with the trace at the end. */
   audit: EndInfo["audit"];
+  /** Files whose content at the start is only on disk; absent: there are none, or the trace is damaged. */
+  left: LeftReport | undefined;
   problems: VerifyProblem[];
   problemCount: number;
 }

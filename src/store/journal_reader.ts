@@ -48,17 +48,17 @@ export class JournalReader {
     this.#rows = rows;
   }
 
-  /** The baseline in order. @throws {DiffKeeperError} `data_corrupt` */
-  *baseline(): Generator<BaselineBatch> {
-    const { to } = rangeOf("baseline");
+  /** The baseline, or the contents saved of it later, in order. @throws {DiffKeeperError} `data_corrupt` */
+  *baseline(sort: "baseline" | "saved" = "baseline"): Generator<BaselineBatch> {
+    const { to } = rangeOf(sort);
     for (let n = 0;; n++) {
-      const row = this.#rows.first({ from: buildKey({ sort: "baseline", n }), to });
+      const row = this.#rows.first({ from: buildKey({ sort, n }), to });
       if (row === undefined) {
-        const stored = this.stored("baseline");
+        const stored = this.stored(sort);
         if (stored !== undefined && stored !== n) throw this.#missing();
         return;
       }
-      if (this.#rows.key(row.key, "baseline").n !== n) throw this.#missing();
+      if (this.#rows.key(row.key, sort).n !== n) throw this.#missing();
       const { cursor, isPacked } = this.#rows.check(() => openBatch(row.value, row.id));
       if (cursor.firstSeq !== 0) throw this.#rows.corrupt("a baseline batch has a seq");
       yield { row: row.id, n, cursor, isPacked };
@@ -150,6 +150,8 @@ export class JournalReader {
       ? stored[name]
       : undefined;
     if (typeof value === "number") return value;
+    // a recording without a lazy baseline has no such rows, and does not speak of them
+    if (name === "saved" && value === undefined) return 0;
     throw this.#rows.corrupt("its end row does not say how many rows there are");
   }
 

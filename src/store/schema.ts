@@ -54,4 +54,6 @@ export interface StoredCounts {
   contents: number;
   /** Absent in traces of version 1. */
   keyframes?: number;
+  /** Absent in traces made before there were `s:` rows. */
+  saved?: number;
 }

@@ -17,6 +17,7 @@ import {
 import { dirname, join, resolve } from "node:path";
 import { assert } from "../base/assert.ts";
 import { DiffKeeperError } from "../base/error.ts";
+import { isSavedName } from "../format/saved_record.ts";
 import { RecorderLock, refuseHeld } from "./recorder_lock.ts";
 import { isReplacedFile, putBack, setAside } from "./replaced_trace.ts";
 import { LOCK_FILE, STATE_DIR_FILES, TRACE_FILE } from "./schema.ts";
@@ -120,7 +121,7 @@ function refuseForeign(path: string, options: StateDirOptions): void {
 }
 
 function isOurs(path: string, name: string): boolean {
-  const isKnown = STATE_DIR_FILES.includes(name) || isReplacedFile(name) ||
+  const isKnown = STATE_DIR_FILES.includes(name) || isReplacedFile(name) || isSavedName(name) ||
     name.startsWith(`${LOCK_FILE}.`);
   if (!isKnown) return false;
   return lstatSync(join(path, name), { throwIfNoEntry: false })?.isDirectory() !== true;

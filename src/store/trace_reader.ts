@@ -107,6 +107,14 @@ export class TraceReader {
     }
   }
 
+  /** Contents of the baseline that were saved later (`s:` rows), in order. @throws {DiffKeeperError} `data_corrupt` */
+  *savedBatches(): Generator<BaselineBatch> {
+    for (const batch of this.#journal.baseline("saved")) {
+      if (!batch.isPacked) this.#content.keep(batch.row, batch.cursor.bytes);
+      yield batch;
+    }
+  }
+
   /**
    * The journal from the event `fromSeq` on, in order, without a gap; the cursor of the first batch has skipped what comes
    * before. Ends with what is stored now; while recording, call it again with the next seq.

@@ -162,6 +162,13 @@ export class TraceWriter {
     return this.#put({ sort: "baseline", n }, value, this.reserveRow());
   }
 
+  /** Puts the n-th batch of saved contents, counted from 0; the value as `EventBatchEncoder.finish(0)` gives it. */
+  putSaved(value: Uint8Array): number {
+    const n = this.#counts.saved ?? 0;
+    this.#counts.saved = n + 1;
+    return this.#put({ sort: "saved", n }, value, this.reserveRow());
+  }
+
   /** Puts a journal batch. */
   putBatch(batch: BatchRow): number {
     const { value, seq } = batch;
