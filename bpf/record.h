@@ -151,7 +151,7 @@ struct dk_mmap {                 /* MMAP: shared writable mapping of a file in a
   unsigned long long offset, length;
 };
 
-enum dk_note { DK_NOTE_IO_URING = 1, DK_NOTE_IA32 = 2, DK_NOTE_AIO = 3 };
+enum dk_note { DK_NOTE_IO_URING = 1, DK_NOTE_IA32 = 2, DK_NOTE_AIO = 3, DK_NOTE_NO_IO_URING = 4 };
 struct dk_note_rec {             /* NOTE: something the recorder cannot follow exactly */
   struct dk_header h;
   unsigned int note, pad;

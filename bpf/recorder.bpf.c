@@ -55,6 +55,9 @@ int BPF_PROG(on_sys_enter, struct pt_regs *regs, long nr) {
   return 0;
 }
 
+/* A seccomp filter refuses a call before its sys_enter, with this (asm-generic/errno.h); its sys_exit comes all the same. */
+#define DK_ENOSYS 38
+
 /* Something the recorder cannot follow exactly. */
 static __always_inline void send_note(struct task_state *st, u32 note) {
   struct dk_note_rec *o = bpf_ringbuf_reserve(&ring, sizeof(*o), 0);
@@ -76,7 +79,8 @@ static __always_inline void note_exit(struct task_state *st, struct task_struct 
   } else if (class == C_MMAP) {
     mmap_exit(st, task, regs, ret);
   } else if (st->in_tree) {
-    send_note(st, class == C_IO_URING ? DK_NOTE_IO_URING : DK_NOTE_AIO);
+    u32 io_uring = ret == -DK_ENOSYS ? DK_NOTE_NO_IO_URING : DK_NOTE_IO_URING;
+    send_note(st, class == C_IO_URING ? io_uring : DK_NOTE_AIO);
   }
 }
 

@@ -56,7 +56,7 @@ export const KernelFlag = {
 } as const;
 
 /** enum dk_note. */
-export const NoteKind = { IO_URING: 1, IA32: 2, AIO: 3 } as const;
+export const NoteKind = { IO_URING: 1, IA32: 2, AIO: 3, NO_IO_URING: 4 } as const;
 
 /** enum dk_lost_class: index into the kernel side's dk_lost[]. */
 export const LostClass = {

@@ -18,6 +18,7 @@ import type { WritePath } from "./write_path.ts";
 
 const NOTE_TEXT = new Map<number, string>([
   [NoteKind.IO_URING, "uses io_uring: writes through it are not recorded"],
+  [NoteKind.NO_IO_URING, "asked for io_uring and was told that there is none"],
   [NoteKind.IA32, "is a 32-bit program: its system calls are not recorded"],
   [NoteKind.AIO, "uses asynchronous I/O: its writes are shown when they were submitted"],
 ]);
