@@ -6,12 +6,19 @@ import { reportError } from "./output.ts";
 
 /** Adds the commands to the program, hidden from help. */
 export function register(program: Command): void {
-  program.command("__launch", { hidden: true }).argument("<fd>").action((fd: string) => {
-    const failure = launch(Number(fd));
+  const launcher = program.command("__launch", { hidden: true });
+  launcher.argument("<fd>").argument("<reply>").action((fd: string, reply: string) => {
+    const failure = launch(Number(fd), Number(reply));
     if (failure === undefined) process.exit(125);
     reportError(failure.error, { json: false });
     process.exit(failure.exitCode);
   });
   program.command("__guard", { hidden: true }).argument("<pid>").argument("[folder]")
-    .action((pid: string, folder: string | undefined) => guard(Number(pid), folder));
+    .option("--gate <state-dir>").option("--owner <ids>")
+    .action((pid: string, folder: string | undefined, flags: { gate?: string; owner?: string }) => {
+      const [uid, gid] = (flags.owner ?? "").split(":").map(Number);
+      const owner = uid === undefined || gid === undefined ? undefined : { uid, gid };
+      const { gate } = flags;
+      guard(Number(pid), folder, gate === undefined ? undefined : { dir: gate, owner });
+    });
 }

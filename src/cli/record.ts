@@ -4,7 +4,7 @@
  * the recorder failed (while the command ran: instead of a 0, decision 0007), 126 and 127 when the command could not be run, 2 when the
  * call makes no sense.
  */
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { resolve } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
 import { asDiffKeeperError, DiffKeeperError } from "../base/error.ts";
@@ -17,7 +17,9 @@ import {
   RING_BYTES_MIN,
 } from "../base/limits.ts";
 import { formatCount } from "../base/units.ts";
-import { commandUser } from "../record/invoker.ts";
+import type { BaselineMode } from "../record/baseline.ts";
+import type { IoUring } from "../record/gate_session.ts";
+import { type CommandUser, commandUser } from "../record/invoker.ts";
 import { procStrings } from "../record/launcher.ts";
 import { type Reporter, runSession, type SessionResult } from "../record/session.ts";
 import { ProgressLine, reportError, stderr } from "./output.ts";
@@ -42,7 +44,9 @@ interface RecordFlags {
   audit: boolean;
   wait?: boolean;
   mmapInterval?: string;
+  baseline: BaselineMode;
   baselineMax?: string;
+  ioUring: IoUring;
   ringSize?: string;
   compact: string;
 }
@@ -73,7 +77,24 @@ export function register(program: Command): void {
     .option("--name <name>", "a name for the recording")
     .option("--user <user>", "run the command as this user (default with sudo: you)")
     .option("--overwrite", "replace a trace that is in the state-dir")
-    .option("--baseline-max <size>", "refuse to start when the folders hold more (default 8G)")
+    .addOption(
+      new Option(
+        "--baseline <mode>",
+        "contents before the start: saved when needed, copied, or not kept",
+      )
+        .choices(["lazy", "full", "none"]).default("lazy"),
+    )
+    .option(
+      "--baseline-max <size>",
+      "with full: refuse to start when the folders hold more (default 8G)",
+    )
+    .addOption(
+      new Option(
+        "--io-uring <mode>",
+        "deny: programs are told that there is none; trace: let it through",
+      )
+        .choices(["deny", "trace"]).default("deny"),
+    )
     .option("--ring-size <size>", "kernel buffer, a power of two from 256K to 1G (default 32M)")
     .option("--mmap-interval <ms>", "how often mapped files are compared (default 20ms)")
     .option("--compact <when>", "make the trace small: on (beside the command), after, off", "off")
@@ -129,6 +150,17 @@ function selfCommand(): string[] {
   return Bun.main.startsWith("/$bunfs/") ? [process.execPath] : [process.execPath, Bun.main];
 }
 
+/** The cache folder of whoever called: XDG_CACHE_HOME, else ~/.cache; with sudo that of the user behind it. */
+function cacheOf(user: CommandUser | undefined, viaSudo: boolean) {
+  if (user !== undefined && viaSudo) {
+    const owner = { uid: user.uid, gid: user.gid };
+    return { cache: { home: `${user.home}/.cache`, owner } };
+  }
+  const { XDG_CACHE_HOME, HOME } = process.env;
+  const own = XDG_CACHE_HOME?.startsWith("/") === true ? XDG_CACHE_HOME : undefined;
+  return own === undefined && !HOME ? {} : { cache: { home: own ?? `${HOME}/.cache` } };
+}
+
 class ConsoleReporter implements Reporter {
   readonly #line = new ProgressLine();
   readonly #quiet: boolean;
@@ -177,6 +209,8 @@ async function record(command: string[], flags: RecordFlags): Promise<number> {
         ringBytes: ring,
         audit: flags.audit,
         mappedIntervalMs: interval,
+        baseline: flags.baseline,
+        ...cacheOf(user, viaSudo),
         version: manifest.version,
         index: compaction.mode === "off",
         pressure: compaction.pressure,
@@ -187,6 +221,7 @@ async function record(command: string[], flags: RecordFlags): Promise<number> {
       user,
       viaSudo,
       wait: flags.wait === true,
+      ioUring: flags.ioUring,
       self: selfCommand(),
       companion: compaction,
     }, reporter);

@@ -6,6 +6,7 @@ import { DiffKeeperError } from "../base/error.ts";
 import { formatBytes, formatCount, formatDurationNs } from "../base/units.ts";
 import { type Fidelity, isExact } from "../format/fidelity.ts";
 import { binaryOf } from "../history/path_text.ts";
+import type { BaseSummary } from "../record/base_content.ts";
 import type { RecordingSummary } from "../record/messages.ts";
 import { showPath } from "../record/scan_item.ts";
 import { errorReport, oneLine, reportError, stderr } from "./output.ts";
@@ -56,6 +57,7 @@ export function summaryLines(summary: RecordingSummary, stateDir: string): strin
   const option = isDefault ? "" : ` --state-dir ${shellWord(binaryOf(stateDir))}`;
   const lines = [`recorded ${figures.join(", ")} in ${oneLine(stateDir)}`];
   if (audit !== undefined) lines.push(auditLine(audit));
+  if (summary.base !== undefined) lines.push(baseLine(summary.base));
   if (!isExact(summary.fidelity)) {
     lines.push(`not exact: ${inexactText(summary.fidelity)}: diffkeeper timeline --gaps${option}`);
   }
@@ -68,7 +70,7 @@ function jsonOf(
   summary: RecordingSummary,
   more: { stateDir: string; exitCode: number; error: DiffKeeperError | undefined },
 ) {
-  const { audit, fidelity } = summary;
+  const { audit, base, fidelity } = summary;
   return {
     state_dir: more.stateDir,
     exit_code: more.exitCode,
@@ -84,6 +86,9 @@ function jsonOf(
       differences: audit.differences,
       paths: audit.paths.map((path) => showPath(path) || "."),
     },
+    referred: base === undefined
+      ? null
+      : { files: base.referredFiles, bytes: base.referredBytes, saved_files: base.savedFiles },
     fidelity: { exact: more.error === undefined && isExact(fidelity), ...fidelity },
     running: summary.running,
     stops: summary.stops,
@@ -103,6 +108,17 @@ function auditLine(audit: NonNullable<RecordingSummary["audit"]>): string {
   const names = paths.map((path) => oneLine(showPath(path) || "."));
   const more = differences > paths.length ? ", ..." : "";
   return `${compared}, healed at the end: ${names.join(", ")}${more}`;
+}
+
+/** What became of the contents of the start. */
+function baseLine(base: BaseSummary): string {
+  const { referredFiles, referredBytes, savedFiles, lostFiles } = base;
+  const parts = [
+    `${counted(savedFiles, "file")} saved`,
+    `${formatCount(referredFiles)} (${formatBytes(referredBytes)}) left on disk`,
+  ];
+  if (lostFiles > 0) parts.push(`${formatCount(lostFiles)} lost`);
+  return `contents of the start: ${parts.join(", ")}`;
 }
 
 /** `2 writes read back later, 1 content could not be read`. */

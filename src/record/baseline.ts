@@ -1,18 +1,22 @@
 /**
- * The baseline: what the watched folders hold before the command starts, copied into the trace. First a pass over states
- * only, which gives the figures for the limit and the progress; then the pass that reads. Memory is bound by the longest
- * folder listing and one chunk, not by the tree (the namespace model itself grows with it). Nothing is left out silently:
- * what cannot be read is a GAP event and counted in the summary.
+ * The baseline: what the watched folders hold before the command starts. `full` copies it into the trace: first a pass over
+ * states only, which gives the figures for the limit and the progress; then the pass that reads. `lazy` takes states only and
+ * leaves what files hold where it is (base_content.ts, gate.ts); `none` leaves it and nobody saves it. Memory is bound by the
+ * longest folder listing and one chunk, not by the tree (the namespace model itself grows with it). Nothing is left out
+ * silently: what cannot be read is a GAP event and counted in the summary.
  */
 import { DiffKeeperError } from "../base/error.ts";
-import { PROGRESS_INTERVAL_MS } from "../base/limits.ts";
+import { EAGER_BYTES_MAX, EAGER_FILES_MAX, PROGRESS_INTERVAL_MS } from "../base/limits.ts";
 import { formatBytes } from "../base/units.ts";
 import { InodeMap } from "../resolve/inode_map.ts";
+import { EventFlag, Op } from "../format/trace_event.ts";
 import { S_IFDIR, S_IFMT, S_IFREG } from "../resolve/node.ts";
 import type { Tree } from "../resolve/tree.ts";
-import { BaselineEvents, type BaselineRows } from "./baseline_events.ts";
+import type { BaseTable } from "./base_table.ts";
+import { BaselineEvents, type BaselineRows, blank } from "./baseline_events.ts";
 import { ChunkStore, type ContentRows } from "./chunk_store.ts";
 import { ContentReader } from "./content.ts";
+import type { KnownStates } from "./inode_reader.ts";
 import { Scanner } from "./scan.ts";
 import type { ScanItem } from "./scan_item.ts";
 import type { WatchRoot, WatchSet } from "./watch.ts";
@@ -42,11 +46,20 @@ export interface BaselineProgress {
   totalGuess: number;
 }
 
+/** How much a baseline takes; the meaning stands at the head of the file. */
+export type BaselineMode = "full" | "lazy" | "none";
+
 /** What a baseline needs. */
 export interface BaselineOptions {
   watch: WatchSet;
   tree: Tree;
   trace: BaselineTrace;
+  /** Default `full`. */
+  mode?: BaselineMode;
+  /** Files whose content is left where it is, by node. */
+  table?: BaseTable;
+  /** What earlier runs learned; default: nothing. */
+  known?: KnownStates;
   /** Default `BASELINE_BYTES_MAX`. */
   bytesMax?: number;
   /** Called at most every PROGRESS_INTERVAL_MS. */
@@ -83,6 +96,30 @@ export async function takeBaseline(options: BaselineOptions): Promise<BaselineSu
   return await new Baseline(options).take();
 }
 
+/** Whether the watched folders hold so little that copying it takes less time than guarding it. Ends early when not. */
+export function isSmall(watch: WatchSet): boolean {
+  let [files, bytes] = [0, 0];
+  for (const root of watch.roots) {
+    const scanner = new Scanner({
+      excluded: (path, isFolder) => watch.excluded(path, isFolder, root.index),
+      isStateDir: (dev, ino) => watch.isStateDir(dev, ino),
+      newNode: () => 1,
+      known: new InodeMap<number>(),
+    });
+    for (const item of scanner.scan(root.path)) {
+      if (item.kind !== "inode") continue;
+      if ((item.attr.mode & S_IFMT) === S_IFREG) bytes += item.attr.size;
+      if (++files > EAGER_FILES_MAX || bytes > EAGER_BYTES_MAX) return false;
+    }
+  }
+  return true;
+}
+
+/** Nothing is known of earlier runs. */
+const UNKNOWN_STATES: KnownStates = { generation: () => -1, learn: () => undefined };
+
+const NONE_TEXT = "what files held at the start is not in this trace (--baseline none)";
+
 class Baseline {
   readonly #options: BaselineOptions;
   readonly #bytesMax: number;
@@ -112,7 +149,7 @@ class Baseline {
 
   async take(): Promise<BaselineSummary> {
     const { trace } = this.#options;
-    await this.#measure();
+    if (this.#mode === "full") await this.#measure();
     trace.begin();
     try {
       await this.#copy();
@@ -133,15 +170,31 @@ class Baseline {
         ...this.#filters(root),
         newNode: () => node++,
         known,
-        content: new ContentReader(sink),
+        ...(this.#mode === "full"
+          ? { content: new ContentReader(sink) }
+          : { lazy: this.#options.known ?? UNKNOWN_STATES }),
       });
-      for (const item of scanner.scan(root.path)) {
-        if (this.#events.add(item, root.index)) this.#count(item);
+      for (const items of scanner.scanBatches(root.path)) {
+        for (const item of items) this.#take(item, root.index);
         if (this.#isTurn()) await this.#giveTurn();
       }
     }
+    if (this.#mode === "none") this.#events.put({ ...blank(Op.GAP, 0), text: NONE_TEXT });
     this.#events.finish();
     this.#summary.rows = this.#events.nextRow;
+  }
+
+  get #mode(): BaselineMode {
+    return this.#options.mode ?? "full";
+  }
+
+  #take(item: ScanItem, root: number): void {
+    const isLeft = item.kind === "inode" && item.flags === EventFlag.LAZY;
+    if (isLeft && this.#mode === "none") {
+      item.flags = EventFlag.UNREAD;
+      delete item.ctime;
+    }
+    if (this.#events.add(item, root)) this.#count(item);
   }
 
   /** Adds up what there is to read, and refuses before anything is copied. */
@@ -178,6 +231,9 @@ class Baseline {
       case "inode":
         if ((item.attr.mode & S_IFMT) === S_IFDIR) summary.folders++;
         else summary.files++;
+        if (item.flags === EventFlag.LAZY) {
+          this.#options.table?.add(item.node, item.attr.dev, item.attr.ino);
+        }
         return;
       case "link":
         summary.links++;
@@ -223,7 +279,7 @@ class Baseline {
       onProgress({
         files: files + folders,
         bytes,
-        totalFiles: this.#totalFiles,
+        totalFiles: Math.max(this.#totalFiles, files + folders),
         totalGuess: this.#totalBytes,
       });
       this.#progressAt = now + PROGRESS_INTERVAL_MS;

@@ -38,6 +38,7 @@ function inodeEvents(item: ScannedInode, root: number | undefined): TraceEvent[]
   event.flags = item.flags;
   event.attr = item.attr;
   event.mtime = item.mtime;
+  if (item.ctime !== undefined) event.ctime = item.ctime;
   if (item.parent !== 0) {
     event.parent = item.parent;
     event.name = item.name;

@@ -21,9 +21,15 @@ function current(): Recording {
 async function handle(message: ToWorker): Promise<void> {
   switch (message.kind) {
     case "open":
-      recording = await Recording.open(message, (text) => say({ kind: "progress", text }));
-      say({ kind: "ready", notes: recording.notes });
+      recording = Recording.open(message);
+      say({ kind: "attached", wantsGate: recording.wantsGate });
       return;
+    case "baseline": {
+      await current().takeBaseline(message, (text) => say({ kind: "progress", text }));
+      const { notes, dir } = current();
+      say({ kind: "ready", notes, dir });
+      return;
+    }
     case "arm": {
       current().arm(message.pid, message.cgroup);
       say({ kind: "armed" });

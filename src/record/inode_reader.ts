@@ -33,6 +33,14 @@ export interface KnownInodes {
   set(dev: number, ino: number, node: number): void;
 }
 
+/** What an earlier run learned of inodes that are still in the very same state. src/record/stat_cache.ts is one. */
+export interface KnownStates {
+  /** Generation of a file that has no extended attributes; -1: not known. `stat` has its state. */
+  generation(stat: InodeStat): number;
+  /** A file without extended attributes. */
+  learn(stat: InodeStat, gen: number): void;
+}
+
 /** What describing an inode needs from the caller of the scan. */
 export interface InodeReaderOptions {
   /** Gives the next node id. */
@@ -41,6 +49,8 @@ export interface InodeReaderOptions {
   known: KnownInodes;
   /** Reads the content of regular files; absent: only states are wanted. */
   content?: ContentReader;
+  /** Instead of `content`: everything is described, but what regular files hold stays there (flag LAZY). */
+  lazy?: KnownStates;
 }
 
 /** Where something hangs: the open folder, its node, the path, and the name as C string and as text. */
@@ -90,8 +100,12 @@ export class InodeReader {
       const node = this.known(place);
       if (node !== undefined) return { kind: "link", node, parent: place.node, name: place.text };
     }
-    const item = type === FileType.REGULAR && this.#options.content !== undefined
-      ? this.#regular(place, this.#options.content)
+    const { content, lazy } = this.#options;
+    const isFile = type === FileType.REGULAR;
+    const item = isFile && content !== undefined
+      ? this.#regular(place, content)
+      : isFile && lazy !== undefined
+      ? this.#untouched(place, lazy)
       : this.#special(place);
     // By the item's own state: another file may have taken the name before it was opened.
     if (item !== undefined && item.attr.nlink > 1) {
@@ -111,8 +125,7 @@ export class InodeReader {
     if (fd >= 0) this.stat.readFd(fd);
     const gen = fd < 0 ? this.stat.generationAt(place.fd, place.name) : this.stat.generationFd(fd);
     const item = this.#inode(place, gen);
-    if (this.#options.content === undefined) return item;
-    if (this.#options.content === undefined) return item;
+    if (this.#onlyStates) return item;
     const xattrs = fd < 0 ? this.#xattrs.readAt(place.fd, place.text) : this.#xattrs.readFd(fd);
     this.#takeXattrs(item, place.path, xattrs);
     return item;
@@ -121,7 +134,7 @@ export class InodeReader {
   /** Symlinks, FIFOs, sockets, devices: described from outside, never opened. */
   #special(place: Place): ScannedInode | undefined {
     const item = this.#inode(place, this.stat.generationAt(place.fd, place.name));
-    if (this.#options.content === undefined) return item;
+    if (this.#onlyStates) return item;
     if (this.stat.type === FileType.SYMLINK) {
       const { address } = this.#target;
       const got = Number(libc.readlinkat(place.fd, place.name, address, TARGET_BYTES_MAX));
@@ -129,7 +142,23 @@ export class InodeReader {
       if (got < 0) this.#gap(item.node, place.path, errno());
       else item.target = this.#targetText.toString("latin1", 0, got);
     }
-    this.#takeXattrs(item, place.path, this.#xattrs.readAt(place.fd, place.text));
+    this.#takeXattrs(item, place.path, this.#xattrs.readAt(place.fd, place.text, place.name));
+    return item;
+  }
+
+  /** A regular file that is not opened: what it holds stays there. */
+  #untouched(place: Place, lazy: KnownStates): ScannedInode {
+    const known = lazy.generation(this.stat);
+    const gen = known >= 0 ? known : this.stat.generationAt(place.fd, place.name);
+    const item = this.#inode(place, gen);
+    if (item.attr.size > 0) {
+      item.flags = EventFlag.LAZY;
+      item.ctime = this.stat.ctime();
+    }
+    if (known >= 0) return item;
+    const xattrs = this.#xattrs.readAt(place.fd, place.text, place.name);
+    this.#takeXattrs(item, place.path, xattrs);
+    if (typeof xattrs !== "number" && xattrs.length === 0) lazy.learn(this.stat, gen);
     return item;
   }
 
@@ -186,6 +215,10 @@ export class InodeReader {
       const text = `cannot read the attributes of "${showPath(path)}": ${errnoText(xattrs)}`;
       this.remarks.push(gap({ node: item.node, path }, text));
     }
+  }
+
+  get #onlyStates(): boolean {
+    return this.#options.content === undefined && this.#options.lazy === undefined;
   }
 
   #gap(node: number, path: string, code: number): void {

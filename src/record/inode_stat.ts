@@ -70,6 +70,12 @@ export class InodeStat {
     return libc.statx(fd, path, AT_EMPTY_PATH, MASK, this.#statx.address) < 0 ? errno() : 0;
   }
 
+  /** Reads the state of what a C string in memory names, from the working folder, following a symlink or not. */
+  readPath(path: Pointer, follow: boolean): number {
+    const flags = (follow ? 0 : AT_SYMLINK_NOFOLLOW) | AT_NO_AUTOMOUNT;
+    return libc.statx(AT_FDCWD, path, flags, MASK, this.#statx.address) < 0 ? errno() : 0;
+  }
+
   get mode(): number {
     return this.#word(7) & 0xffff;
   }
@@ -85,6 +91,32 @@ export class InodeStat {
 
   get ino(): number {
     return this.#long(8);
+  }
+
+  /** The inode number in two words. */
+  get inoLow(): number {
+    return this.#word(8);
+  }
+
+  get inoHigh(): number {
+    return this.#word(9);
+  }
+
+  /** Parts of times and size as words, for comparing without making an object. */
+  get ctimeSec(): number {
+    return this.#word(24);
+  }
+
+  get ctimeNsec(): number {
+    return this.#word(26);
+  }
+
+  get mtimeNsec(): number {
+    return this.#word(30);
+  }
+
+  get sizeLow(): number {
+    return this.#word(10);
   }
 
   get size(): number {
@@ -103,6 +135,10 @@ export class InodeStat {
 
   mtime(): Mtime {
     return this.#time(28);
+  }
+
+  ctime(): Mtime {
+    return this.#time(24);
   }
 
   mark(): Mark {

@@ -30,6 +30,14 @@ export interface StoredTotals {
   files: number;
 }
 
+/** Who watches files whose content at the start is not in the trace: base_content.ts. */
+export interface BaseWatch {
+  isUntouched(node: number): boolean;
+  /** Both return the GAP that must follow the event, if content was lost. */
+  changed(node: number, tNs: number): TraceEvent | undefined;
+  see(event: TraceEvent): TraceEvent | undefined;
+}
+
 /** See the head of the file. */
 export class Journal implements EventSink {
   /** As of the last commit. */
@@ -55,6 +63,8 @@ export class Journal implements EventSink {
   #unsynced = false;
   #syncedAtMs = 0;
   #processes = new Map<string, ProcessInfo>();
+  /** Watches files whose content at the start is not in the trace. */
+  base: BaseWatch | undefined;
   /** The command's first exec was seen. */
   started = false;
   /** Why writing ended before the command did. */
@@ -68,6 +78,12 @@ export class Journal implements EventSink {
 
   event(event: TraceEvent): void {
     if (this.failed !== undefined) return;
+    this.#put(event);
+    const gap = this.base?.see(event);
+    if (gap !== undefined) this.#put(gap);
+  }
+
+  #put(event: TraceEvent): void {
     const offset = this.#encoder.append(event);
     if (event.node !== 0) this.#touch(event, offset);
     countInexact(this.fidelity, event.op, event.flags);
@@ -105,6 +121,9 @@ export class Journal implements EventSink {
       this.#versions?.add(view.node, view, { row: this.#row(), offset: at, seq: this.#nextSeq() });
     }
     this.#appended();
+    if (this.base?.isUntouched(view.node) !== true) return;
+    const gap = this.base.changed(view.node, view.tNs);
+    if (gap !== undefined) this.#put(gap);
   }
 
   store(u8: Uint8Array, start: number, length: number): Extent {
@@ -128,6 +147,15 @@ export class Journal implements EventSink {
     this.#begin();
     this.#transactionBytes += bytes.length;
     return this.#writer.putContent(sha256, bytes);
+  }
+
+  /** Stores a batch of contents of the baseline, beside the events. */
+  putSaved(value: Uint8Array): void {
+    this.#guard(() => {
+      this.#begin();
+      this.#transactionBytes += value.length;
+      this.#writer.putSaved(value);
+    });
   }
 
   /** Flushes if the oldest unflushed event is old enough. Call it often. */

@@ -1,14 +1,16 @@
 /**
- * The child's side of starting the command: this process waits on a pipe until the recorder has armed the kernel side, becomes the
+ * The child's side of starting the command: this process installs the seccomp filter that the recorder asks for (as root, so that
+ * no_new_privs is not needed and sudo works in the command), waits on a pipe until the recorder has armed the kernel side, becomes the
  * user the command runs as, and replaces itself with the command. Arguments and environment stay bytes from end to end. What the
  * runtime changed for itself (signal dispositions, the limit of open files) is put back first. Exit codes as env(1): 127 not
  * found, 126 found but not executable.
  */
 import { ptr } from "bun:ffi";
-import { closeSync, existsSync, readFileSync, readSync } from "node:fs";
+import { closeSync, existsSync, readFileSync, readSync, writeSync } from "node:fs";
 import { cString, Errno, errno, errnoText, libc, pinned } from "../../ffi/libc.ts";
 import { DiffKeeperError } from "../base/error.ts";
 import { LAUNCH_SPEC_BYTES_MAX } from "../base/limits.ts";
+import { installFilter } from "./seccomp.ts";
 
 /** What the recorder tells the launcher; bytes are binary strings. */
 export interface LaunchSpec {
@@ -39,8 +41,17 @@ const RLIMIT_NOFILE = 7;
 const ENOEXEC = 8;
 const POINTER_BYTES = 8;
 
-/** The spec, and whether the go came with it. */
-function readSpec(fd: number): { text: string; go: boolean } {
+/** Bits of the filter that the recorder asks for: `f` and one digit. */
+export const FilterBits = { DENY_IO_URING: 1, GATE: 2 } as const;
+
+/** The recorder lets the command go. */
+const GO = 0x67;
+/** The recorder wants a filter. */
+const FILTER = 0x66;
+const DIGIT_0 = 0x30;
+
+/** The spec, and the commands that came with it. */
+function readSpec(fd: number): { text: string; rest: Uint8Array } {
   const block = new Uint8Array(65_536);
   const parts: Uint8Array[] = [];
   let total = 0;
@@ -50,12 +61,34 @@ function readSpec(fd: number): { text: string; go: boolean } {
     const end = block.subarray(0, count).indexOf(10);
     parts.push(block.slice(0, end === -1 ? count : end));
     total += count;
-    if (end !== -1) return { text: Buffer.concat(parts).toString("utf8"), go: end + 1 < count };
+    if (end !== -1) {
+      return { text: Buffer.concat(parts).toString("utf8"), rest: block.slice(end + 1, count) };
+    }
   }
   throw new DiffKeeperError(
     "limit_exceeded",
     "cannot start: arguments and environment are too large",
   );
+}
+
+/** Does what the recorder asks for until it lets the command go. False: it gave up before the command began. */
+function obey(fd: number, replyFd: number, rest: Uint8Array): boolean {
+  let at = 0;
+  const one = new Uint8Array(1);
+  const next = (): number => {
+    if (at < rest.length) return rest[at++] ?? 0;
+    return readSync(fd, one) === 0 ? 0 : one[0] ?? 0;
+  };
+  for (let word = next(); word !== GO; word = next()) {
+    if (word !== FILTER) return false;
+    const bits = next() - DIGIT_0;
+    const done = installFilter({
+      gate: (bits & FilterBits.GATE) !== 0,
+      denyIoUring: (bits & FilterBits.DENY_IO_URING) !== 0,
+    });
+    writeSync(replyFd, `${done}\n`);
+  }
+  return true;
 }
 
 /** Pointers to C strings; the strings are kept alive by the second value. */
@@ -158,14 +191,15 @@ function failureOf(spec: LaunchSpec, code: number): LaunchFailure {
 
 /**
  * Reads the spec, waits for the go, becomes the command. Returns only when that failed; undefined: nothing was to be started.
- * @param fd the pipe that carries the spec and then one byte: go.
+ * @param fd the pipe that carries the spec and then commands, the last of them: go.
+ * @param replyFd where answers go.
  */
-export function launch(fd: number): LaunchFailure | undefined {
-  const { text, go } = readSpec(fd);
+export function launch(fd: number, replyFd: number): LaunchFailure | undefined {
+  const { text, rest } = readSpec(fd);
   const spec = JSON.parse(text) as LaunchSpec;
-  // end of file instead of the go: the recorder gave up before the command began
-  if (!go && readSync(fd, new Uint8Array(1)) === 0) return undefined;
+  if (!obey(fd, replyFd, rest)) return undefined;
   closeSync(fd);
+  closeSync(replyFd);
   restoreProcess(spec);
   if (spec.user !== undefined) become(spec.user);
   return failureOf(spec, exec(spec));

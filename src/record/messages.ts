@@ -1,11 +1,13 @@
 /**
  * What the main thread (argv, terminal, signals, the command) and the drain worker (kernel, trace) say to each other.
- * Order: open -> [progress]* -> ready -> arm -> armed -> ended -> [progress]* -> done; `failed` may come instead of any
- * answer and ends the worker. Between armed and ended: wait -> waiting -> [stop_waiting] -> alone.
+ * Order: open -> attached -> baseline -> [progress]* -> ready -> arm -> armed -> ended -> [progress]* -> done; `failed` may come
+ * instead of any answer and ends the worker. Between armed and ended: wait -> waiting -> [stop_waiting] -> alone.
  */
 import { asDiffKeeperError, type ErrorCode } from "../base/error.ts";
 import type { Fidelity } from "../format/fidelity.ts";
 import type { AuditVerdict } from "./audit.ts";
+import type { BaseSummary } from "./base_content.ts";
+import type { BaselineMode } from "./baseline.ts";
 import type { LossCounters } from "../capture/ebpf/shared.ts";
 
 /** All that the worker needs to open a recording. Paths are ordinary strings as given by the user. */
@@ -24,6 +26,10 @@ export interface OpenRequest {
   /** Which of `KERNEL_NAMES` this kernel has; undefined: it has no type information. */
   kernelNames?: string[];
   baselineBytesMax?: number;
+  /** What is taken of the watched folders before the start. */
+  baseline: BaselineMode;
+  /** Folder for what is kept between recordings, and whose it is; absent: nothing is kept. */
+  cache?: { home: string; owner?: { uid: number; gid: number } };
   /** Compare the folders with the trace at the end. */
   audit: boolean;
   /** How often files that are mapped shared and writable are compared. */
@@ -40,6 +46,8 @@ export interface OpenRequest {
 /** To the worker. */
 export type ToWorker =
   | OpenRequest
+  /** Take the baseline. `tableFd`: where the gate looks for the table, -1: there is no gate. `note`: what the user should know of it. */
+  | { kind: "baseline"; tableFd: number; note?: string }
   /** The launcher waits in its own cgroup: `pid` becomes the command with its next exec. */
   | { kind: "arm"; pid: number; cgroup?: string }
   /** The command ended: go on until all processes that came from it have ended, too; answered by `waiting`, then `alone`. */
@@ -72,6 +80,8 @@ export interface RecordingSummary {
   /** Why content stopped being recorded before the command ended. */
   failed?: PlainError;
   audit?: AuditVerdict;
+  /** What a lazy baseline came to. */
+  base?: BaseSummary;
   /** False: the launcher never became the command. */
   started: boolean;
 }
@@ -99,7 +109,10 @@ export function plainError(thrown: unknown): PlainError {
 /** From the worker. */
 export type FromWorker =
   | { kind: "progress"; text: string }
-  | { kind: "ready"; notes: string[] }
+  /** The kernel side is attached. `wantsGate`: the folders hold too much to copy. */
+  | { kind: "attached"; wantsGate: boolean }
+  /** `dir`: the state-dir. */
+  | { kind: "ready"; notes: string[]; dir: string }
   | { kind: "armed" }
   /** How many processes of the command are alive. */
   | { kind: "waiting"; running: number }

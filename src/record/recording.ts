@@ -20,7 +20,8 @@ import { Resolver } from "../resolve/resolver.ts";
 import { Tree } from "../resolve/tree.ts";
 import { TraceWriter } from "../store/trace_writer.ts";
 import { audit, type AuditVerdict } from "./audit.ts";
-import { takeBaseline } from "./baseline.ts";
+import { BaseContent, removeSaved } from "./base_content.ts";
+import { isSmall, takeBaseline } from "./baseline.ts";
 import { isChangedSince } from "./changed_since.ts";
 import { EarlyRecords } from "./early_records.ts";
 import { Freezer } from "./freezer.ts";
@@ -34,6 +35,7 @@ import { type LookOptions, MappedSampler } from "./mapped_sampler.ts";
 import { checkPidNamespace } from "./process_ids.ts";
 import { isLayeredFd, isPartialFd } from "./pseudo_fs.ts";
 import { rescan } from "./rescan.ts";
+import { StatCache, statCachePath } from "./stat_cache.ts";
 import { Survivors } from "./survivors.ts";
 import { WatchSet } from "./watch.ts";
 
@@ -65,6 +67,11 @@ export class Recording {
   #assist: LiveAssist | undefined;
   /** Where the background compactor looks how full the ring is. */
   #pressure: Int32Array | undefined;
+  /** With a lazy baseline. */
+  #base: BaseContent | undefined;
+  readonly #savedId = 1 + Math.floor(Math.random() * 0x7fff_fffe);
+  #known: StatCache | undefined;
+  #cachePath: string | undefined;
   #resolver: Resolver | undefined;
   #state: State = "opening";
   #kept = false;
@@ -92,7 +99,7 @@ export class Recording {
    * Makes the trace, loads and attaches the kernel side, takes the baseline.
    * @throws {DiffKeeperError} whatever keeps the recording from starting; nothing is left behind.
    */
-  static async open(request: OpenRequest, onProgress: (text: string) => void): Promise<Recording> {
+  static open(request: OpenRequest): Recording {
     checkPidNamespace();
     const { stateDir, folders, cwd, include, exclude } = request;
     const kernel = new RecorderObject(request.ringBytes, request.kernelNames);
@@ -107,14 +114,45 @@ export class Recording {
       const watch = new WatchSet({ folders, cwd, stateDir: writer.dir, include, exclude });
       recording = new Recording(request, { writer, watch, kernel });
       recording.#attach();
-      await recording.#takeBaseline(onProgress);
-      recording.#state = "ready";
       return recording;
     } catch (thrown) {
       if (recording === undefined) {
         writer.discard();
         kernel.close();
       } else recording.abort();
+      throw thrown;
+    }
+  }
+
+  /** The state-dir. */
+  get dir(): string {
+    return this.#writer.dir;
+  }
+
+  /** Whether what files hold is better left where it is until it is about to be destroyed. */
+  get wantsGate(): boolean {
+    return this.#request.baseline === "lazy" && !isSmall(this.#watch);
+  }
+
+  /**
+   * Takes the baseline. With a lazy one the table for the gate stands in the memory file then.
+   * @throws {DiffKeeperError} as `open`; nothing is left behind.
+   */
+  async takeBaseline(
+    how: { tableFd: number; note?: string },
+    onProgress: (text: string) => void,
+  ): Promise<void> {
+    if (how.note !== undefined) this.notes.push(how.note);
+    if (how.tableFd >= 0) {
+      const [watch, tree] = [this.#watch, this.#tree];
+      this.#base = new BaseContent({ dir: this.dir, id: this.#savedId, watch, tree });
+    }
+    try {
+      await this.#takeBaseline(onProgress);
+      this.#state = "ready";
+      this.#base?.table.share(how.tableFd, this.#savedId);
+    } catch (thrown) {
+      this.abort();
       throw thrown;
     }
   }
@@ -157,7 +195,19 @@ export class Recording {
       this.#writer.begin();
       this.#writer.putRecording(this.#info());
       this.#writer.commit();
+      const { cache } = this.#request;
+      const folders = this.#watch.roots.map((root) => root.path);
+      this.#cachePath = cache === undefined ? undefined : statCachePath(cache.home, folders);
+      this.#known = new StatCache(this.#cachePath);
+      const mode = this.#base !== undefined
+        ? "lazy"
+        : this.#request.baseline === "none"
+        ? "none"
+        : "full";
       const summary = await takeBaseline({
+        mode,
+        known: this.#known,
+        ...(this.#base === undefined ? {} : { table: this.#base.table }),
         watch: this.#watch,
         tree: this.#tree,
         trace: this.#writer,
@@ -199,7 +249,13 @@ export class Recording {
       this.#drainEarly();
       const paths = this.#early.takeChangedPaths(this.#tree);
       if (paths.length === 0) return;
-      rows = rescan({ watch: this.#watch, tree: this.#tree, trace: this.#writer, rows }, paths);
+      rows = rescan({
+        watch: this.#watch,
+        tree: this.#tree,
+        trace: this.#writer,
+        rows,
+        onEvent: (event) => this.#base?.settled(event),
+      }, paths);
     }
   }
 
@@ -222,6 +278,7 @@ export class Recording {
       machine: machine(),
       host: hostname(),
       tracer: `ebpf (${this.#kernel.hooks.join(", ")})`,
+      ...(this.#base === undefined ? {} : { savedId: this.#savedId }),
       versions: { diffkeeper: this.#request.version, bun: Bun.version, trace: "1" },
     });
   }
@@ -250,6 +307,11 @@ export class Recording {
       assist: this.#assist,
       isChangedSince: (ino, pid) => isChangedSince(this.#kernel.ring, ino, pid),
     }, this.#journal);
+    this.#base?.start({
+      journal: this.#journal,
+      assist: this.#assist,
+      startNs: this.#startNs,
+    });
     this.#early.replay((bytes, words, offset) => this.#resolver?.accept(bytes, words, offset));
     if (cgroup !== undefined) this.#freezer.hold(cgroup);
     this.#kernel.shared.launcherTgid = pid;
@@ -276,6 +338,7 @@ export class Recording {
   #idle(): void {
     this.#resolver?.idle(clockNs(CLOCK_BOOTTIME));
     this.#journal.syncDue();
+    this.#base?.take();
   }
 
   #turn(): number {
@@ -314,10 +377,11 @@ export class Recording {
     this.#freezer.release();
     this.#sampler.note(resolver, this.#journal, this.#looking.now());
     const verdict = this.#audit(resolver);
+    this.#base?.seal(() => Number(clockNs(CLOCK_BOOTTIME) - this.#startNs));
     this.#journal.finish();
     const summary = this.#summary(endNs, resolver, verdict);
     if (!summary.started) {
-      this.#writer.discard();
+      this.#discard();
       this.#close();
       return summary;
     }
@@ -328,6 +392,9 @@ export class Recording {
       this.#writer.finish(encodeEnd({ exitCode, endNs, ...summary, ...sampled }));
     } else this.#writer.abort();
     this.#close();
+    if (this.#cachePath !== undefined) {
+      this.#known?.save(this.#cachePath, this.#request.cache?.owner);
+    }
     return summary;
   }
 
@@ -385,6 +452,7 @@ export class Recording {
       notes: this.notes,
       started: this.#journal.started,
       ...(verdict === undefined ? {} : { audit: verdict }),
+      ...(this.#base === undefined ? {} : { base: this.#base.summary }),
       ...(failed === undefined ? {} : { failed: plainError(failed) }),
     };
   }
@@ -394,6 +462,12 @@ export class Recording {
     if (this.#kept || !this.#journal.started) return;
     this.#kept = true;
     this.#writer.keep();
+  }
+
+  /** The command never started. */
+  #discard(): void {
+    if (this.#base !== undefined) removeSaved(this.dir);
+    this.#writer.discard();
   }
 
   /** Gives up. A recording whose command has started stays as a cut trace. */
@@ -407,7 +481,7 @@ export class Recording {
     }, this.#kernel.ring.sizeBytes);
     this.#freezer.release();
     if (this.#journal.started) this.#writer.abort();
-    else this.#writer.discard();
+    else this.#discard();
     this.#close();
   }
 

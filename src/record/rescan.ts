@@ -5,7 +5,7 @@
  */
 import { assert } from "../base/assert.ts";
 import { DiffKeeperError } from "../base/error.ts";
-import { Op } from "../format/trace_event.ts";
+import { Op, type TraceEvent } from "../format/trace_event.ts";
 import { type Node, S_IFDIR, S_IFMT } from "../resolve/node.ts";
 import type { Tree } from "../resolve/tree.ts";
 import type { BaselineTrace } from "./baseline.ts";
@@ -31,6 +31,8 @@ export interface RescanOptions {
   watch: WatchSet;
   tree: Tree;
   trace: BaselineTrace;
+  /** Told of every event that is written. */
+  onEvent?: (event: TraceEvent) => void;
   /** Rows written so far: `rows` of the summary of the baseline, or of the last rescan. */
   rows: number;
 }
@@ -52,7 +54,13 @@ export function rescan(options: RescanOptions, paths: readonly WatchedPath[]): n
   try {
     const { watch, tree, trace } = options;
     const events = new BaselineEvents(trace, tree, options.rows);
-    new Rescan({ watch, tree, content: trace, target: events }).run(paths);
+    const target: EventTarget = {
+      put(event) {
+        events.put(event);
+        options.onEvent?.(event);
+      },
+    };
+    new Rescan({ watch, tree, content: trace, target }).run(paths);
     events.finish();
     options.trace.commit();
     return events.nextRow;

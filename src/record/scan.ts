@@ -19,6 +19,8 @@ import { type ScanItem, showPath } from "./scan_item.ts";
 /** Folders kept open at a time, far below the usual limit of 1,024 descriptors; deeper ones are reopened by `..`. */
 export const OPEN_FOLDERS_MAX = 128;
 
+/** Items that are passed up at once. */
+const BATCH_ITEMS = 1024;
 const O_PATH = 0o10000000;
 const PARENT_NAME = cString("..");
 
@@ -60,6 +62,11 @@ export class Scanner {
    * @throws {DiffKeeperError} `not_found` when nothing is there.
    */
   *scan(path: string): Generator<ScanItem, void, undefined> {
+    for (const items of this.scanBatches(path)) yield* items;
+  }
+
+  /** As `scan`, in small arrays: passing each item up by itself costs a good part of looking at it. @throws as `scan`. */
+  *scanBatches(path: string): Generator<readonly ScanItem[], void, undefined> {
     const name = cString(path);
     const code = this.#inodes.stat.readAt(AT_FDCWD, name);
     if (code !== 0) {
@@ -86,53 +93,59 @@ export class Scanner {
       }
       const name = cString(text === "" ? "." : text);
       if (fd < 0 || this.#inodes.stat.readAt(fd, name) !== 0) return;
-      yield* this.#walk({ fd, node: 0, path, name, text });
+      for (const items of this.#walk({ fd, node: 0, path, name, text })) yield* items;
     } finally {
       if (fd >= 0) libc.close(fd);
     }
   }
 
   /** Yields everything at and below a place whose state the inode reader has. */
-  *#walk(top: Place): Generator<ScanItem, void, undefined> {
+  *#walk(top: Place): Generator<readonly ScanItem[], void, undefined> {
     assert(this.#frames.length === 0, "a scanner walks one tree at a time");
     try {
       const isFolder = this.#inodes.stat.type === FileType.FOLDER;
-      yield* this.#emit(isFolder ? this.#openFolder(top) : this.#inodes.leaf(top));
+      yield this.#withRemarks(isFolder ? this.#openFolder(top) : this.#inodes.leaf(top));
       while (this.#frames.length > 0) {
         const frame = this.#frames[this.#frames.length - 1];
         if (frame === undefined) break;
         if (!frame.listed) yield* this.#list(frame);
         const name = frame.folders.pop();
         if (name === undefined) this.#leave(frame);
-        else yield* this.#emit(this.#folder(frame, name));
+        else yield this.#withRemarks(this.#folder(frame, name));
       }
     } finally {
       for (const frame of this.#frames.splice(0)) this.#close(frame);
     }
   }
 
-  *#emit(item: ScanItem | undefined): Generator<ScanItem, void, undefined> {
-    if (item !== undefined) yield item;
-    if (this.#inodes.remarks.length > 0) yield* this.#inodes.remarks.splice(0);
+  #withRemarks(item: ScanItem | undefined, items: ScanItem[] = []): ScanItem[] {
+    if (item !== undefined) items.push(item);
+    if (this.#inodes.remarks.length > 0) items.push(...this.#inodes.remarks.splice(0));
+    return items;
   }
 
   /** Yields all that is not a folder in a folder just opened, and remembers the folders. */
-  *#list(frame: Frame): Generator<ScanItem, void, undefined> {
+  *#list(frame: Frame): Generator<readonly ScanItem[], void, undefined> {
+    // with contents an item may take long: whoever waits wants to see it
+    const limit = this.#options.content === undefined ? BATCH_ITEMS : 1;
+    let items: ScanItem[] = [];
     frame.listed = true;
     const prefix = frame.path === "" ? "" : `${frame.path}/`;
     while (true) {
       const entries = this.#reader.fill(frame.fd);
       if (entries === "end") break;
       if (typeof entries === "number") {
-        yield gap(frame, `${cannotFolder(frame.path)}: ${errnoText(entries)}`);
+        items.push(gap(frame, `${cannotFolder(frame.path)}: ${errnoText(entries)}`));
         break;
       }
       for (const entry of entries) {
-        const item = this.#entry(frame, entry, prefix + entry.name);
-        if (item !== undefined) yield item;
-        if (this.#inodes.remarks.length > 0) yield* this.#inodes.remarks.splice(0);
+        this.#withRemarks(this.#entry(frame, entry, prefix + entry.name), items);
+        if (items.length < limit) continue;
+        yield items;
+        items = [];
       }
     }
+    yield items;
     frame.folders.reverse();
   }
 

@@ -14,12 +14,14 @@ export interface ScannedInode {
   name: string;
   attr: Attr;
   mtime: Mtime;
+  /** Only where the content was left in the file. */
+  ctime?: Mtime;
   target?: string;
   xattrs: readonly Xattr[];
   extents: Extent[];
   /** Bytes the file system has allocated: less than the size where there are holes. */
   allocatedBytes: number;
-  /** EventFlag.SETTLED or EventFlag.UNREAD, where they apply. */
+  /** EventFlag.SETTLED, EventFlag.UNREAD or EventFlag.LAZY, where they apply. */
   flags: number;
 }
 

@@ -14,6 +14,8 @@ import {
   inheritedFds,
   nonBlockingFds,
 } from "./inherited.ts";
+import { GateSession, type IoUring, type LauncherLink } from "./gate_session.ts";
+import { KEEP, TAKE_OVER } from "./guard.ts";
 import { commandEnvironment, type CommandUser } from "./invoker.ts";
 import { type LaunchSpec, missingCommand } from "./launcher.ts";
 import type { FromWorker, OpenRequest, RecordingSummary, ToWorker } from "./messages.ts";
@@ -47,6 +49,8 @@ export interface SessionOptions {
   viaSudo: boolean;
   /** Record until all processes that came from the command have ended. */
   wait: boolean;
+  /** What programs get that ask for io_uring. */
+  ioUring: IoUring;
   /** How to start this program again, for the launcher and the guard. */
   self: string[];
   companion?: Companion;
@@ -159,16 +163,57 @@ function launchSpec(options: SessionOptions): LaunchSpec {
 }
 
 /** Starts the launcher with the descriptors the command gets, and the pipe on the first free one. */
-function spawnLauncher(self: readonly string[], fds: readonly number[], pipeFd: number) {
+function spawnLauncher(
+  self: readonly string[],
+  fds: readonly number[],
+  pipes: { commandFd: number; replyFd: number },
+) {
   const launchFd = freeFd(fds);
+  const replyFd = freeFd([...fds, launchFd]);
   const stdio: ("inherit" | "ignore" | number)[] = ["inherit", "inherit", "inherit"];
-  const end = Math.max(launchFd, ...fds) + 1;
+  const end = Math.max(launchFd, replyFd, ...fds) + 1;
   for (let fd = stdio.length; fd < end; fd++) {
-    stdio.push(fd === launchFd ? pipeFd : fds.includes(fd) ? fd : "ignore");
+    if (fd === launchFd) stdio.push(pipes.commandFd);
+    else if (fd === replyFd) stdio.push(pipes.replyFd);
+    else stdio.push(fds.includes(fd) ? fd : "ignore");
   }
-  return Bun.spawn([...self, "__launch", String(launchFd)], {
+  return Bun.spawn([...self, "__launch", String(launchFd), String(replyFd)], {
     stdio: stdio as ["inherit", "inherit", "inherit"],
   });
+}
+
+/** What the guard needs where there is a gate. */
+interface GuardedGate {
+  listener: number;
+  tableFd: number;
+  stateDir: string;
+  owner: { uid: number; gid: number } | undefined;
+}
+
+/** Starts the guard. */
+function spawnGuard(
+  self: readonly string[],
+  held: { pid: number; cgroup: string | undefined; gate?: GuardedGate },
+): Guard {
+  const { pid, cgroup, gate } = held;
+  const argv = [...self, "__guard", String(pid), ...cgroup === undefined ? [] : [cgroup]];
+  // it prints nothing; /dev/null need not exist in a chroot, and our own pipes must end with us
+  if (gate === undefined) return Bun.spawn(argv, { stdio: ["pipe", "pipe", "pipe"] });
+  const { owner, listener, tableFd } = gate;
+  argv.push("--gate", gate.stateDir);
+  if (owner !== undefined) argv.push("--owner", `${owner.uid}:${owner.gid}`);
+  return Bun.spawn(argv, {
+    stdio: ["pipe", "pipe", "pipe", listener, tableFd] as unknown as ["pipe", "pipe", "pipe"],
+  });
+}
+
+type Guard = Bun.Subprocess<"pipe", "pipe", "pipe">;
+
+/** Processes of the command live on with the filter: the guard serves them until they end. */
+async function keepGuard(guard: Guard): Promise<void> {
+  guard.stdin.write(Uint8Array.of(KEEP));
+  await guard.stdin.end();
+  guard.unref();
 }
 
 function exitCodeOfChild(child: Bun.Subprocess): number {
@@ -198,6 +243,51 @@ export async function runSession(
   }
 }
 
+/** The launcher, started and with its spec. */
+function startLauncher(options: SessionOptions & { spec: LaunchSpec }) {
+  const command = makePipe();
+  const reply = makePipe();
+  const ends = { commandFd: command.readFd, replyFd: reply.writeFd };
+  const child = spawnLauncher(options.self, options.spec.fds, ends);
+  closeSync(command.readFd);
+  closeSync(reply.writeFd);
+  return { child, pid: child.pid, commandFd: command.writeFd, replyFd: reply.readFd };
+}
+
+/** Sets up the filter and the baseline; the command may go afterwards. Returns the guard, where there is a gate. */
+async function prepare(
+  link: WorkerLink,
+  options: SessionOptions & { spec: LaunchSpec },
+  parts: { launcher: LauncherLink; gate: GateSession; cgroup: string | undefined },
+): Promise<{ guard: Guard | undefined; notes: string[] }> {
+  const { launcher, gate, cgroup } = parts;
+  const { owner, stateDir } = options.open;
+  const { wantsGate } = await link.next("attached");
+  gate.install(launcher, { gate: wantsGate, ioUring: options.ioUring });
+  const { note, tableFd } = gate;
+  link.say({ kind: "baseline", tableFd, ...note !== undefined && { note } });
+  if (gate.listener < 0) {
+    const { notes } = await link.next("ready");
+    return { guard: undefined, notes };
+  }
+  // from the go on calls wait at the gate, and somebody must be there whatever happens to us
+  const guarded = { listener: gate.listener, tableFd, stateDir, owner };
+  const guard = spawnGuard(options.self, { pid: launcher.pid, cgroup, gate: guarded });
+  try {
+    const { notes, dir } = await link.next("ready");
+    const inherited = [0, 1, 2, ...options.spec.fds];
+    const gateOptions = { dir, inherited, ...owner !== undefined && { owner } };
+    await gate.start(gateOptions, () => {
+      guard.stdin.write(Uint8Array.of(TAKE_OVER));
+      guard.stdin.flush();
+    });
+    return { guard, notes };
+  } catch (thrown) {
+    guard.kill("SIGKILL");
+    throw thrown;
+  }
+}
+
 async function runWith(
   link: WorkerLink,
   options: SessionOptions & { spec: LaunchSpec },
@@ -207,33 +297,29 @@ async function runWith(
   const envNames = spec.env.map((entry) => entry.slice(0, entry.indexOf("=")));
   const names = kernelNames();
   link.say({ kind: "open", envNames, ...names && { kernelNames: names }, ...options.open });
-  const pipe = makePipe();
-  const child = spawnLauncher(options.self, spec.fds, pipe.readFd);
-  closeSync(pipe.readFd);
-  let guard: Bun.Subprocess | undefined;
-  const cgroup = makeCommandCgroup(child.pid);
-  const signals = forwardSignals(child.pid);
+  const launcher = startLauncher(options);
+  const { child, pid, commandFd } = launcher;
+  const gate = new GateSession();
+  let guard: Guard;
+  const cgroup = makeCommandCgroup(pid);
+  const signals = forwardSignals(pid);
   try {
-    writeSync(pipe.writeFd, `${JSON.stringify(spec)}\n`);
-    const { notes } = await link.next("ready");
-    link.say({ kind: "arm", pid: child.pid, ...cgroup !== undefined && { cgroup } });
+    writeSync(commandFd, `${JSON.stringify(spec)}\n`);
+    const prepared = await prepare(link, options, { launcher, gate, cgroup });
+    link.say({ kind: "arm", pid, ...cgroup !== undefined && { cgroup } });
     await link.next("armed");
-    reporter.starting(notes);
+    reporter.starting(prepared.notes);
     options.companion?.start();
-    writeSync(pipe.writeFd, "g");
-    // after the go: the command need not wait for it
-    const held = [String(child.pid), ...cgroup === undefined ? [] : [cgroup]];
-    guard = Bun.spawn([...options.self, "__guard", ...held], {
-      // it prints nothing; /dev/null need not exist in a chroot, and our own pipes must end with us
-      stdio: ["pipe", "pipe", "pipe"],
-    });
+    writeSync(commandFd, "g");
+    // without a gate after the go: the command need not wait for it
+    guard = prepared.guard ?? spawnGuard(options.self, { pid, cgroup });
   } catch (thrown) {
-    closeSync(pipe.writeFd);
+    closeSync(commandFd);
     await child.exited;
     if (cgroup !== undefined) removeCommandCgroup(cgroup);
     throw thrown;
   }
-  closeSync(pipe.writeFd);
+  closeSync(commandFd);
   await child.exited;
   signals.stop();
   const exitCode = exitCodeOfChild(child);
@@ -241,7 +327,9 @@ async function runWith(
   await options.companion?.stop();
   link.say({ kind: "ended", exitCode });
   const { summary } = await link.next("done");
-  guard?.kill("SIGKILL");
+  closeSync(launcher.replyFd);
+  if (await gate.end()) await keepGuard(guard);
+  else guard.kill("SIGKILL");
   return { exitCode, summary };
 }
 

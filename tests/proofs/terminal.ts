@@ -15,7 +15,7 @@ umask
 env | grep -v '^_=' | sort
 for fd in /proc/$$/fd/*; do echo "$(basename $fd) $(readlink $fd | sed 's/[0-9][0-9]*/N/')"; done
 cat /proc/$$/limits
-grep -E '^(Sig(Blk|Ign)|Cap|NoNewPrivs|Seccomp|Uid|Gid|Groups|Cpus_allowed|Umask)' /proc/self/status
+grep -E '^(Sig(Blk|Ign)|Cap|NoNewPrivs|Uid|Gid|Groups|Cpus_allowed|Umask)' /proc/self/status
 cat /proc/$$/oom_score_adj /proc/$$/coredump_filter /proc/$$/timerslack_ns /proc/$$/personality
 awk '{ print "nice", $19, "foreground", ($5 == $8), "group leader", ($1 == $5), "terminal", $7 }' /proc/$$/stat
 for word; do printf '%s' "$word" | od -An -tx1; done

@@ -1,0 +1,208 @@
+/**
+ * What a scan learned of files that costs a call each to learn: the generation of an inode, and that it has no extended attributes.
+ * Kept across recordings, one file for each set of watched folders, in the invoking user's cache folder. An entry counts only for an
+ * inode in the very same state (size, mtime, ctime: setting an attribute changes ctime). A cache that is damaged, or cannot be
+ * read or written, is as if it were empty: it is never an error.
+ *
+ * File: header of 32 bytes (u32 magic, version, slots, entries; u64 XXH3-64 of the rest; u64 0), then the slots, 32 bytes each: u32
+ * device + 1 (0: free), generation, inode low, high, ctime seconds, ctime ns, mtime ns, size low. Half of the slots are free at least.
+ */
+import {
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from "node:fs";
+import { dirname } from "node:path";
+import { libcGate } from "../../ffi/libc_gate.ts";
+import { STAT_CACHE_ENTRIES_MAX, STAT_CACHE_FILES_MAX } from "../base/limits.ts";
+import { slotHash } from "./base_table.ts";
+import type { KnownStates } from "./inode_reader.ts";
+import type { InodeStat } from "./inode_stat.ts";
+
+/** "DKSC". */
+const MAGIC = 0x4353_4b44;
+const VERSION = 1;
+const HEADER_WORDS = 8;
+const SLOT_WORDS = 8;
+const SLOTS_MIN = 1024;
+/** A file changed so shortly before it was looked at may change again with the same times (a tick is 4 ms before Linux 6.13). */
+const RACY_MS = 1_000;
+const NAME = /^stat-[0-9a-f]{16}\.bin$/;
+
+/** Whose cache it is. */
+export interface CacheOwner {
+  uid: number;
+  gid: number;
+}
+
+/** See the head of the file. */
+export class StatCache implements KnownStates {
+  readonly #old: Uint32Array;
+  readonly #oldMask: number;
+  /** Slots of the old cache whose inode was met again. */
+  readonly #hits: Uint8Array;
+  #slots = new Uint32Array(SLOTS_MIN * SLOT_WORDS);
+  #mask = SLOTS_MIN - 1;
+  #count = 0;
+  readonly #racySec: number;
+
+  /** @param path of the cache file, which need not be there. */
+  constructor(path?: string) {
+    const found = path === undefined ? undefined : readSlots(path);
+    this.#old = found ?? new Uint32Array(SLOT_WORDS);
+    this.#oldMask = this.#old.length / SLOT_WORDS - 1;
+    this.#racySec = (Date.now() - RACY_MS) / 1000;
+    this.#hits = new Uint8Array(this.#oldMask + 1);
+  }
+
+  /** Entries for the next time. */
+  get count(): number {
+    return this.#count;
+  }
+
+  generation(stat: InodeStat): number {
+    const words = this.#old;
+    const { inoLow, inoHigh } = stat;
+    let slot = slotHash(inoLow) & this.#oldMask;
+    // half of the slots are free, which `readSlots` has checked
+    while (words[slot * SLOT_WORDS] !== 0) {
+      const at = slot * SLOT_WORDS;
+      if (words[at + 2] === inoLow && words[at + 3] === inoHigh && isSame(words, at, stat)) {
+        this.#hits[slot] = 1;
+        return words[at + 1] as number;
+      }
+      slot = (slot + 1) & this.#oldMask;
+    }
+    return -1;
+  }
+
+  learn(stat: InodeStat, gen: number): void {
+    if (this.#count >= STAT_CACHE_ENTRIES_MAX || stat.ctimeSec >= this.#racySec) return;
+    if (this.#count * 2 > this.#mask) this.#reserve((this.#mask + 1) * 2);
+    const words = this.#slots;
+    const at = this.#freeSlot(stat.inoLow);
+    words[at] = stat.dev + 1;
+    words[at + 1] = gen;
+    words[at + 2] = stat.inoLow;
+    words[at + 3] = stat.inoHigh;
+    words[at + 4] = stat.ctimeSec;
+    words[at + 5] = stat.ctimeNsec;
+    words[at + 6] = stat.mtimeNsec;
+    words[at + 7] = stat.sizeLow;
+    this.#count++;
+  }
+
+  #freeSlot(inoLow: number): number {
+    let slot = slotHash(inoLow) & this.#mask;
+    while (this.#slots[slot * SLOT_WORDS] !== 0) slot = (slot + 1) & this.#mask;
+    return slot * SLOT_WORDS;
+  }
+
+  /** What was found again goes on being known. */
+  #keepHits(): void {
+    for (let slot = 0; slot <= this.#oldMask; slot++) {
+      if (this.#hits[slot] === 0 || this.#count >= STAT_CACHE_ENTRIES_MAX) continue;
+      if (this.#count * 2 > this.#mask) this.#reserve((this.#mask + 1) * 2);
+      const at = slot * SLOT_WORDS;
+      const entry = this.#old.subarray(at, at + SLOT_WORDS);
+      this.#slots.set(entry, this.#freeSlot(entry[2] as number));
+      this.#count++;
+    }
+  }
+
+  /** Writes what this scan met, with the rights of the owner: what lies in their folder cannot lead anywhere else. */
+  save(path: string, owner?: CacheOwner): void {
+    if (owner === undefined) return this.#save(path);
+    const gid = libcGate.setfsgid(owner.gid);
+    const uid = libcGate.setfsuid(owner.uid);
+    this.#save(path);
+    libcGate.setfsuid(uid);
+    libcGate.setfsgid(gid);
+  }
+
+  #save(path: string): void {
+    // nothing new: the file says it all, and what is gone does no harm
+    if (this.#count === 0 && this.#hits.includes(1)) return;
+    this.#keepHits();
+    const temporary = `${path}.${process.pid}`;
+    try {
+      mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+      const header = new Uint32Array(HEADER_WORDS);
+      header.set([MAGIC, VERSION, this.#mask + 1, this.#count]);
+      const sum = Bun.hash.xxHash3(new Uint8Array(this.#slots.buffer));
+      new DataView(header.buffer).setBigUint64(16, sum, true);
+      const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = constants;
+      const fd = openSync(temporary, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY, 0o600);
+      try {
+        writeSync(fd, new Uint8Array(header.buffer));
+        writeSync(fd, new Uint8Array(this.#slots.buffer));
+      } finally {
+        closeSync(fd);
+      }
+      renameSync(temporary, path);
+      removeOldest(dirname(path));
+    } catch {
+      rmSync(temporary, { force: true });
+    }
+  }
+
+  #reserve(slots: number): void {
+    const old = this.#slots;
+    this.#slots = new Uint32Array(Math.max(slots, SLOTS_MIN) * SLOT_WORDS);
+    this.#mask = this.#slots.length / SLOT_WORDS - 1;
+    for (let at = 0; at < old.length; at += SLOT_WORDS) {
+      if (old[at] === 0) continue;
+      const entry = old.subarray(at, at + SLOT_WORDS);
+      this.#slots.set(entry, this.#freeSlot(entry[2] as number));
+    }
+  }
+}
+
+function isSame(words: Uint32Array, at: number, stat: InodeStat): boolean {
+  return words[at + 5] === stat.ctimeNsec && words[at + 6] === stat.mtimeNsec &&
+    words[at + 7] === stat.sizeLow && words[at + 4] === stat.ctimeSec && words[at] === stat.dev + 1;
+}
+
+/** The slots of a cache file, undefined when it is not there or not whole. */
+function readSlots(path: string): Uint32Array | undefined {
+  try {
+    const bytes = readFileSync(path);
+    const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >>> 2);
+    const [magic, version, slots = 0, entries = 0] = words;
+    const rest = words.subarray(HEADER_WORDS);
+    const isWhole = magic === MAGIC && version === VERSION && rest.length === slots * SLOT_WORDS &&
+      slots >= SLOTS_MIN && (slots & (slots - 1)) === 0 && entries * 2 <= slots &&
+      entries <= STAT_CACHE_ENTRIES_MAX;
+    if (!isWhole) return undefined;
+    const sum = Bun.hash.xxHash3(bytes.subarray(HEADER_WORDS * 4));
+    return bytes.readBigUInt64LE(16) === sum && usedSlots(rest) === entries ? rest : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function usedSlots(slots: Uint32Array): number {
+  let used = 0;
+  for (let at = 0; at < slots.length; at += SLOT_WORDS) if (slots[at] !== 0) used++;
+  return used;
+}
+
+function removeOldest(folder: string): void {
+  const caches = readdirSync(folder).filter((name) => NAME.test(name))
+    .map((name) => ({ path: `${folder}/${name}`, ms: statSync(`${folder}/${name}`).mtimeMs }))
+    .sort((a, b) => b.ms - a.ms);
+  for (const { path } of caches.slice(STAT_CACHE_FILES_MAX)) rmSync(path, { force: true });
+}
+
+/** The cache file for a set of watched folders in a user's cache folder. */
+export function statCachePath(cacheHome: string, folders: readonly string[]): string {
+  const name = Bun.hash.xxHash3(Buffer.from(folders.join("\0"), "latin1"));
+  return `${cacheHome}/diffkeeper/stat-${name.toString(16).padStart(16, "0")}.bin`;
+}
