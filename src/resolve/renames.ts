@@ -49,7 +49,10 @@ function bothSides(ctx: Context, unit: CallUnit): [Located, Located] {
   }
   const isGood = (at: Located) => at.entry !== undefined && touchOf(call, at.entry.dir);
   const isBad = (at: Located) => at.status !== "outside" && !isGood(at);
-  if (call.touched.length > 0 && (isBad(from) || isBad(to))) {
+  // both paths lead outside, and yet a folder of the tree was touched: through a bind mount
+  const isAlias = from.status === "outside" && to.status === "outside" &&
+    touchedFolders(ctx, call, []).length > 0;
+  if (call.touched.length > 0 && (isAlias || isBad(from) || isBad(to))) {
     return byTouched(ctx, call) ?? [from, to];
   }
   return [from, to];
