@@ -29,8 +29,8 @@ function recorded(
   expect(ran.stderr).toBe("");
   expect(ran.code).toBe(0);
   const shown = new Set(["EXEC", "EXIT", "OUTPUT"]);
-  const lines = events(state, "--all").filter((event) => !shown.has(String(event["op"])))
-    .map((event) => [event["op"], event["path"], event["to"]].filter((text) => text).join(" "));
+  const lines = events(state, "--all").filter((event) => !shown.has(event.op))
+    .map((event) => [event.op, event.path, event.to].filter((text) => text).join(" "));
   const audit = info(state)["verified"] as { differences: number };
   expect(audit.differences).toBe(0);
   const out = join(folder, "export");

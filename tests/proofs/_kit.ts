@@ -77,6 +77,7 @@ export interface EventLine {
   t_ns: number;
   op: string;
   path: string | null;
+  to?: string;
   path_b64?: string;
   pid?: number;
   comm?: string;
