@@ -10,7 +10,9 @@ import * as compactCommand from "./compact.ts";
 import * as exportCommand from "./export.ts";
 import * as infoCommand from "./info.ts";
 import * as launchCommand from "./launch.ts";
+import * as packCommand from "./pack.ts";
 import * as recordCommand from "./record.ts";
+import * as statsCommand from "./stats.ts";
 import * as timelineCommand from "./timeline.ts";
 import * as verifyCommand from "./verify.ts";
 
@@ -20,7 +22,9 @@ const COMMANDS = [
   exportCommand,
   infoCommand,
   verifyCommand,
+  statsCommand,
   compactCommand,
+  packCommand,
   launchCommand,
 ] as const;
 

@@ -276,7 +276,7 @@ function added(counts: JsonObject, change: CountChange): JsonObject {
 }
 
 /** Gives the new file the owner and the mode of the old one. */
-function takeOver(from: string, to: string): void {
+export function takeOver(from: string, to: string): void {
   const { uid, gid, mode } = statSync(from);
   chownSync(to, uid, gid);
   chmodSync(to, mode & 0o777);
