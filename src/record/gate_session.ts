@@ -28,6 +28,8 @@ export interface LauncherLink {
 /** Time for the last tasks to let go of the filter, in milliseconds. */
 const LAST_TASKS_MS = 20;
 const REPLY_BYTES_MAX = 32;
+/** A listener stands above us already. */
+const EBUSY = 16;
 const EFD_CLOEXEC = 0o2000000;
 
 /** Asks the launcher for a filter; returns what it says: a descriptor, or a negative error number. */
@@ -69,9 +71,8 @@ export class GateSession {
         return;
       }
       if (fd >= 0) throw new DiffKeeperError("no_privilege", cannotTake(-own));
-      this.note = `the folders were copied before the start: calls cannot be held here (${
-        errnoText(-fd)
-      })`;
+      const why = -fd === EBUSY ? "another program holds them already" : errnoText(-fd);
+      this.note = `the folders were copied before the start: calls cannot be held here: ${why}`;
     }
     if (deny === 0) return;
     const code = askFilter(link, deny);
