@@ -150,10 +150,14 @@ export class BaseContent {
   see(event: TraceEvent): TraceEvent | undefined {
     const { node, op, tNs } = event;
     if (WRITES.has(op)) return this.isUntouched(node) ? this.changed(node, tNs) : undefined;
-    if (op === Op.UNLINK) return this.#removed(node, tNs);
+    const { tree } = this.#options;
+    if (op === Op.UNLINK) {
+      return this.#removed(node, tNs, tree.pathOf(event.parent ?? 0, event.name ?? ""));
+    }
     if (op !== Op.RENAME) return undefined;
-    if (this.#options.tree.node(node)?.isDir === true) this.#movedFolders.add(node);
-    return this.#removed(event.victim ?? 0, tNs);
+    if (tree.node(node)?.isDir === true) this.#movedFolders.add(node);
+    const target = tree.pathOf(event.toParent ?? 0, event.toName ?? "");
+    return this.#removed(event.victim ?? 0, tNs, target);
   }
 
   /** Takes what the gate saved into the trace: segments that are full, with `all` the last one too. */
@@ -187,17 +191,19 @@ export class BaseContent {
     this.#finishBatch();
   }
 
-  #removed(id: number, tNs: number): TraceEvent | undefined {
+  #removed(id: number, tNs: number, path: string | undefined): TraceEvent | undefined {
     const node = id === 0 ? undefined : this.#options.tree.node(id);
     const isGone = node !== undefined && node.parent === 0 && node.nlink === 0;
     if (!isGone || this.table.state(id) !== BaseState.LAZY || this.#lost.has(id)) return undefined;
-    return this.#lose(id, tNs);
+    return this.#lose(id, tNs, path);
   }
 
-  #lose(node: number, tNs: number): TraceEvent {
+  #lose(node: number, tNs: number, path = this.#options.tree.path(node)): TraceEvent {
     this.#lost.add(node);
     this.summary.lostFiles++;
-    return { ...blank(Op.GAP, node), tNs, text: LOST_TEXT };
+    const loss = { events: 0, bytes: this.#sizes[node] ?? 0 };
+    const where = path === undefined ? {} : { path };
+    return { ...blank(Op.GAP, node), tNs, text: LOST_TEXT, loss, ...where };
   }
 
   #takeSegment(n: number): void {

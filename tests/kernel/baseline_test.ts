@@ -2,7 +2,14 @@
 import { afterAll, expect, test } from "bun:test";
 import { join } from "node:path";
 import { Checks, named, obstacle, removeScratch, scratch } from "../proofs/_kit.ts";
-import { checkFates, checkIoUring, checkKill, checkRemoval, makeTree } from "../proofs/baseline.ts";
+import {
+  checkFates,
+  checkIoUring,
+  checkKill,
+  checkOutsider,
+  checkRemoval,
+  makeTree,
+} from "../proofs/baseline.ts";
 
 afterAll(removeScratch);
 
@@ -24,6 +31,12 @@ test.skipIf(isSkipped)(
 test.skipIf(isSkipped)(named("every way to destroy what a file held is undone"), () => {
   const checks = new Checks({ quiet: true });
   checkFates(checks, scratch("fates"));
+  expect(checks.failures).toEqual([]);
+});
+
+test.skipIf(isSkipped)(named("what an outsider destroys is named as lost"), async () => {
+  const checks = new Checks({ quiet: true });
+  await checkOutsider(checks, scratch("outsider"));
   expect(checks.failures).toEqual([]);
 });
 

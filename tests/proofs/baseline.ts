@@ -243,6 +243,32 @@ export function checkFates(checks: Checks, top: string): void {
   checks.that("verify names it too", /1 changed or gone.*untouched/s.test(said), said);
 }
 
+/** What a process outside the command destroys is not saved: it is named as lost, and never shown as if it were known. */
+export async function checkOutsider(checks: Checks, top: string): Promise<void> {
+  const tree = join(top, "outsider");
+  makeTree(join(tree, "many"), 400);
+  for (const name of ["written", "removed", "kept"]) {
+    writeFileSync(join(tree, name), `${name} before`);
+  }
+  const state = join(top, "outside");
+  const [begun, go] = [join(top, "begun"), join(top, "go")];
+  const script = `touch ${begun}; while [ ! -e ${go} ]; do sleep 0.05; done; echo in >> kept`;
+  const argv = ["record", "--state-dir", state, "--", "sh", "-c", script];
+  const child = spawn(BINARY, argv, { cwd: tree, stdio: "ignore" });
+  const ended = new Promise((resolve) => child.on("exit", resolve));
+  const deadline = Date.now() + 60_000;
+  while (!existsSync(begun) && Date.now() < deadline) await Bun.sleep(10);
+  appendFileSync(join(tree, "written"), " after");
+  rmSync(join(tree, "removed"));
+  writeFileSync(go, "");
+  checks.equal("outsider: the command's code", await ended, 0);
+  const gaps = dk(["timeline", "--gaps", "--state-dir", state]).stdout.match(/lost in \w+/g) ?? [];
+  checks.equal("outsider: both losses are named", gaps, ["lost in written", "lost in removed"]);
+  const found = difference(state, "start", manifest(tree));
+  const named = ["written", "removed", "kept"].map((name) => found.includes(`${name}: bytes`));
+  checks.equal("outsider: the export names what it does not know", named, [true, true, false]);
+}
+
 /** A program that asks for io_uring, as a shell command: prints the error number. */
 const ASK_IO_URING =
   "import ctypes; l = ctypes.CDLL(None, use_errno=True); b = ctypes.create_string_buffer(120); " +
@@ -286,6 +312,7 @@ async function main(): Promise<void> {
   checkRemoval(checks, top, tree);
   await checkKill(checks, top, tree);
   checkFates(checks, top);
+  await checkOutsider(checks, top);
   checkIoUring(checks, top);
   checks.end(figure);
 }
