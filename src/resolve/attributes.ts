@@ -154,7 +154,6 @@ function changed(ctx: Context, node: Node): void {
   const { t, enter, tid } = ctx.head;
   const seq = ctx.ordered ? 1 : 0;
   const span = { t, enter, tid, offset: 0, length: Number.MAX_SAFE_INTEGER, seq };
-  ctx.recent.set(node.id, span);
   const copy = ctx.recent.isCopied(node.id, span) ? ctx.recent.copiedTo(node.id) : 0;
   const target = ctx.tree.node(copy);
   if (target) resyncLive(ctx, target);
@@ -224,8 +223,10 @@ function fallocate(
   }
   if ((mode & (FALLOC_PUNCH_HOLE | FALLOC_ZERO_RANGE)) !== 0) {
     const keep = keeps ? EventFlag.KEEP_SIZE : 0;
+    const isClash = ctx.recent.cut(node.id, ctx.head, ctx.ordered);
     ctx.emit(Op.FALLOCATE, node.id, { offset, length, mtime, flags: flags | keep });
     changed(ctx, node);
+    if (isClash) resyncLive(ctx, node);
     return;
   }
   // Plain allocation: bytes that are there stay, only the size can grow.

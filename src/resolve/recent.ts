@@ -31,6 +31,8 @@ export class Recent {
   #otherT = new Float64Array(4096);
   #cutT = new Float64Array(4096);
   #cutTid = new Uint32Array(4096);
+  /** Whether the last cut had no place in the order of changes. */
+  #cutLoose = new Uint32Array(4096);
   #copyT = new Float64Array(4096);
   #copyTid = new Uint32Array(4096);
   readonly #copyTo = new Map<number, number>();
@@ -58,6 +60,7 @@ export class Recent {
     this.#tid = narrow(this.#tid);
     this.#loose = narrow(this.#loose);
     this.#cutTid = narrow(this.#cutTid);
+    this.#cutLoose = narrow(this.#cutLoose);
     this.#copyTid = narrow(this.#copyTid);
   }
 
@@ -90,9 +93,11 @@ export class Recent {
     const isSecond = (this.#cutT[node] as number) > by.enter && this.#cutTid[node] !== by.tid;
     this.#cutT[node] = by.t;
     this.#cutTid[node] = by.tid;
-    const isLoose = !ordered || this.#loose[node] === 1;
+    const isSecondLoose = !ordered || this.#cutLoose[node] === 1;
+    this.#cutLoose[node] = ordered ? 0 : 1;
     const isFirst = (this.#t[node] as number) > by.enter && this.#tid[node] !== by.tid;
-    return (isSecond && !ordered) || (isFirst && isLoose);
+    const isFirstLoose = !ordered || this.#loose[node] === 1;
+    return (isSecond && isSecondLoose) || (isFirst && isFirstLoose);
   }
 
   /** Notes an attribute call; true when another task's attribute call on the node overlapped it. */
@@ -105,7 +110,8 @@ export class Recent {
 
   /** Did another task set the size while this write was running, before or after it? */
   isCut(node: number, span: WriteSpan): boolean {
-    return span.seq === 0 && (this.#cutT[node] ?? 0) > span.enter &&
+    const isLoose = span.seq === 0 || this.#cutLoose[node] === 1;
+    return isLoose && (this.#cutT[node] ?? 0) > span.enter &&
       this.#cutTid[node] !== span.tid;
   }
 
