@@ -61,9 +61,10 @@ export function difference(state: string, time: string, expected: string): strin
   const found = manifest(out).split("\n");
   const wanted = expected.split("\n");
   rmSync(out, { recursive: true, force: true });
+  const [isFound, isWanted] = [new Set(found), new Set(wanted)];
   const odd = [
-    ...found.filter((line) => !wanted.includes(line)).map((line) => `+${line}`),
-    ...wanted.filter((line) => !found.includes(line)).map((line) => `-${line}`),
+    ...found.filter((line) => !isWanted.has(line)).map((line) => `+${line}`),
+    ...wanted.filter((line) => !isFound.has(line)).map((line) => `-${line}`),
   ];
   const text = found.length === wanted.length && odd.length === 0 ? "" : odd.slice(0, 4).join("; ");
   return ran.code === 0
