@@ -6,7 +6,7 @@
 import { assert } from "../base/assert.ts";
 import { JOURNAL_BATCH_BYTES_MAX } from "../base/limits.ts";
 import { EventBatchEncoder } from "../format/event_codec.ts";
-import { Op, type TraceEvent } from "../format/trace_event.ts";
+import { EventFlag, Op, type TraceEvent } from "../format/trace_event.ts";
 import type { Tree } from "../resolve/tree.ts";
 import type { ScanItem, ScannedInode } from "./scan_item.ts";
 
@@ -85,6 +85,7 @@ export class BaselineEvents implements EventTarget {
   readonly #rows: BaselineRows;
   readonly #tree: Tree;
   readonly #encoder = new EventBatchEncoder();
+  readonly #left: TraceEvent = { ...blank(Op.BASELINE, 0), flags: EventFlag.LAZY };
   #next: number;
 
   /** @param first number of the first row. */
@@ -101,7 +102,25 @@ export class BaselineEvents implements EventTarget {
 
   /** As `putItem`. */
   add(item: ScanItem, root?: number): boolean {
+    const isPlain = item.kind === "inode" && item.flags === EventFlag.LAZY &&
+      item.xattrs.length === 0 && item.parent !== 0;
+    if (isPlain) return this.#addLeft(item);
     return putItem(this, this.#tree, item, root);
+  }
+
+  /** A file whose content is left where it is, nearly all of a large tree: one event is used for all of them. */
+  #addLeft(item: ScannedInode): boolean {
+    const { parent, name } = item;
+    if (this.#tree.node(parent) === undefined || this.#tree.child(parent, name) !== 0) return false;
+    const event = this.#left;
+    event.node = item.node;
+    event.parent = parent;
+    event.name = name;
+    event.attr = item.attr;
+    event.mtime = item.mtime;
+    event.ctime = item.ctime;
+    this.put(event);
+    return true;
   }
 
   /** Takes one event as it is. */

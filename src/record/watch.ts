@@ -40,6 +40,8 @@ export class WatchSet {
   /** What the user should know about the folders, each one sentence. */
   readonly notes: readonly string[];
   readonly #stateDir: { path: string; dev: number; ino: number };
+  /** By root index: the state-dir's path from there; undefined: it lies elsewhere. */
+  readonly #stateBelow: readonly (string | undefined)[];
   readonly #include: readonly Glob[];
   readonly #exclude: readonly Glob[];
   /** By root index: verdicts on folders, by relative path. */
@@ -55,6 +57,10 @@ export class WatchSet {
     const notes: string[] = [];
     this.roots = fold(request, notes).map((path, index) => ({ index, path }));
     this.notes = notes;
+    this.#stateBelow = this.roots.map((root) => {
+      const prefix = root.path === "/" ? "/" : `${root.path}/`;
+      return state.path.startsWith(prefix) ? state.path.slice(prefix.length) : undefined;
+    });
     this.#excludedFolders = this.roots.map(() => new Map());
     this.#includedFolders = this.roots.map(() => new Map());
     for (const { path } of this.roots) {
@@ -74,9 +80,8 @@ export class WatchSet {
    */
   excluded(path: string, isFolder: boolean, root = 0): boolean {
     if (path === "") return false;
-    const base = this.roots[root]?.path ?? "";
-    const absolute = join(base, path);
-    if (absolute === this.#stateDir.path || isBelow(absolute, this.#stateDir.path)) return true;
+    const state = this.#stateBelow[root];
+    if (state !== undefined && (path === state || isBelow(path, state))) return true;
     if (this.#exclude.length > 0 && this.#isExcluded(path, root)) return true;
     return !isFolder && this.#include.length > 0 && !this.#isIncluded(path, root);
   }
@@ -129,10 +134,6 @@ function cached(
 function parentOf(path: string): string {
   const slash = path.lastIndexOf("/");
   return slash < 0 ? "" : path.slice(0, slash);
-}
-
-function join(root: string, path: string): string {
-  return root === "/" ? `/${path}` : `${root}/${path}`;
 }
 
 function isBelow(path: string, folder: string): boolean {
