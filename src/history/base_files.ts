@@ -75,7 +75,7 @@ export class BaseFiles implements BaseSource {
     const path = left.path ?? this.#pathIn(this.#history, node.id);
     if (path !== undefined && this.#openLive(path, node, left)) return undefined;
     this.#isOpen ??= this.#trace.state() !== "ended";
-    if (this.#isOpen && this.#openMoved(node, left)) return undefined;
+    if (this.#openMoved(node, left, this.#isOpen)) return undefined;
     return `it was left in the file on disk, which has changed or gone since (${HINT})`;
   }
 
@@ -151,12 +151,16 @@ export class BaseFiles implements BaseSource {
     return true;
   }
 
-  /** In a trace that was cut nobody wrote down where renamed files are: the last state knows. Renaming changes ctime. */
-  #openMoved(node: Node, left: LeftFile): boolean {
+  /**
+   * A folder above it was renamed: the last state knows where it is. In a trace that was cut (`isOpen`) nobody wrote down which files
+   * were renamed themselves, which changes their ctime.
+   */
+  #openMoved(node: Node, left: LeftFile, isOpen: boolean): boolean {
     this.#last ??= this.#trace.foldTo({ unit: "seq", from: 0, to: Number.MAX_SAFE_INTEGER });
     const now = this.#last.tree.node(node.id);
     const path = this.#pathIn(this.#last, node.id);
     if (now === undefined || path === undefined) return false;
+    if (!isOpen) return this.#openLive(path, node, left);
     // written to since: then the gate has saved it
     if (!this.#last.content.isUntouched(node.id)) return false;
     return this.#openLive(path, node, { ...left, mtime: now.mtime(), ctime: undefined });

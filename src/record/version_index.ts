@@ -5,7 +5,7 @@
  */
 import { VERSION_INDEX_EVENTS_MAX } from "../base/limits.ts";
 import { encodeVersions, type Version } from "../format/versions_codec.ts";
-import { Op, type OpCode } from "../format/trace_event.ts";
+import { EventFlag, Op, type OpCode } from "../format/trace_event.ts";
 import type { Tree } from "../resolve/tree.ts";
 import type { TraceWriter } from "../store/trace_writer.ts";
 
@@ -18,6 +18,8 @@ interface VersionOf {
   op: number;
   flags: number;
   tNs: number;
+  /** RENAME: the node that lost its name to this one, 0 none. */
+  victim?: number | undefined;
 }
 
 class VersionList {
@@ -82,7 +84,8 @@ export class VersionIndex {
     list.push(event, at, this.#tree.node(node)?.size ?? 0);
     this.#count++;
     if (event.op === Op.RENAME || event.op === Op.UNLINK || event.op === Op.RMDIR) {
-      this.#close(node);
+      this.#close(node, (event.flags & EventFlag.EXCHANGE) !== 0);
+      if (event.victim !== undefined && event.victim !== 0) this.#close(event.victim, false);
     }
   }
 
@@ -96,10 +99,13 @@ export class VersionIndex {
     return list;
   }
 
-  /** The node's name changed: what comes next belongs to another path. A folder takes what is below it along. */
-  #close(node: number): void {
+  /**
+   * The node's name changed: what comes next belongs to another path. A folder takes what is below it along. `all`: another node
+   * changed its name too, and which one is not known here.
+   */
+  #close(node: number, all: boolean): void {
     const isFolder = this.#tree.node(node)?.children !== undefined;
-    const closing = isFolder ? [...this.#open.keys()] : [node];
+    const closing = isFolder || all ? [...this.#open.keys()] : [node];
     for (const id of closing) {
       const list = this.#open.get(id);
       if (list !== undefined) this.#closed.push(list);
