@@ -18,8 +18,9 @@ import { unpackEvents } from "../format/event_unpacker.ts";
 import { buildKey, rangeOf } from "../format/keys.ts";
 import { type Blob, encodePackedRow } from "../format/packed_row.ts";
 import { EventFlag } from "../format/trace_event.ts";
+import { encodePackedJson } from "../format/packed_json.ts";
 import { zstdEncode } from "../format/zstd.ts";
-import type { CompactStore } from "../store/compact_store.ts";
+import type { CompactStore, CountChange } from "../store/compact_store.ts";
 import type { JsonObject } from "../store/schema.ts";
 import { keyAfter, type Row } from "../store/trace_rows.ts";
 import { Bases } from "./bases.ts";
@@ -35,8 +36,8 @@ interface PackedData {
   value: Uint8Array;
 }
 
-type Sort = "version" | "baseline" | "content" | "journal";
-const SORTS: readonly Sort[] = ["version", "baseline", "content", "journal"];
+type Sort = "version" | "baseline" | "content" | "journal" | "process";
+const SORTS: readonly Sort[] = ["version", "baseline", "content", "journal", "process"];
 
 /** How to pack. */
 export interface CompactSettings {
@@ -97,7 +98,7 @@ export class Compactor {
     this.#maker.reset();
     return this.#keyframeStep() || this.#versionStep() || this.#baselineStep() ||
       this.#contentStep() ||
-      this.#journalStep(final);
+      this.#journalStep(final) || (final && this.#processStep());
   }
 
   /** Learns what an earlier run knew. */
@@ -108,7 +109,7 @@ export class Compactor {
       const text = stored?.[sort];
       const until = typeof text === "string" ? Buffer.from(text, "latin1") : from;
       this.#from.set(sort, until);
-      if (sort === "content" || sort === "version") continue;
+      if (sort !== "baseline" && sort !== "journal") continue;
       if (sort === "journal") this.#state.restore(this.#store.rows);
       let at = from;
       for (;;) {
@@ -151,7 +152,29 @@ export class Compactor {
     }
     if (rows.length === 0) return false;
     this.#from.set("version", from);
-    this.#commit([], [], rows);
+    this.#commit([], [], rows, { versions: -rows.length });
+    return true;
+  }
+
+  /** Many processes in one row; when nobody writes theirs again. */
+  #processStep(): boolean {
+    const rows: Row[] = [];
+    let from = this.#from.get("process") ?? rangeOf("process").from;
+    while (rows.length < PROCESSES_PER_ROW) {
+      const row = this.#store.first({ from, to: rangeOf("process").to });
+      if (row === undefined || row.value[4] !== ValueKind.JSON) break;
+      rows.push(row);
+      from = keyAfter(row.key);
+    }
+    const [first] = rows;
+    if (first === undefined) return false;
+    this.#from.set("process", from);
+    const objects = rows.map((row) => ({
+      key: Buffer.from(row.key).toString("latin1"),
+      info: this.#store.rows.json(row),
+    }));
+    const value = encodePackedJson(objects, this.#settings.effort.small);
+    this.#commit([], [{ id: first.id, value }], rows.slice(1), {});
     return true;
   }
 
@@ -319,6 +342,7 @@ export class Compactor {
     rows: readonly Row[],
     values: readonly PackedData[],
     removed: readonly Row[] = rows.slice(1),
+    change: CountChange = { journal: -Math.max(0, rows.length - 1) },
   ): void {
     const store = this.#store;
     const { contents } = this.#maker;
@@ -331,9 +355,7 @@ export class Compactor {
       }
       for (const { id, value } of values) store.replace(id, value);
       for (const row of removed) store.remove(row.id);
-      const journal = -Math.max(0, rows.length - 1);
-      const versions = rows.length === 0 ? -removed.length : 0;
-      store.count({ contents: contents.length, journal, versions });
+      store.count({ ...change, contents: contents.length });
       store.commit(this.#json());
     } catch (thrown) {
       store.rollback();
@@ -349,6 +371,8 @@ export class Compactor {
   }
 }
 
+/** Processes that one row holds. */
+const PROCESSES_PER_ROW = 4_096;
 /** Rows of the index that one transaction removes. */
 const VERSION_ROWS_PER_STEP = 500;
 const DATA_LETTER = buildKey({ sort: "data", n: 0 })[0];

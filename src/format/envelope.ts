@@ -24,7 +24,7 @@ export const ValueKind = {
   VERSIONS: 4,
   PACKED_EVENTS: 5,
   PACKED_DATA: 6,
-  PACKED_VERSIONS: 7,
+  PACKED_JSON: 7,
 } as const;
 export type ValueKindCode = (typeof ValueKind)[keyof typeof ValueKind];
 
@@ -112,7 +112,7 @@ export function unwrap(value: Uint8Array, kind: ValueKindCode): Uint8Array {
 }
 
 function isKind(kind: number): kind is ValueKindCode {
-  return kind >= ValueKind.JSON && kind <= ValueKind.PACKED_VERSIONS;
+  return kind >= ValueKind.JSON && kind <= ValueKind.PACKED_JSON;
 }
 
 function corrupt(why: string): DiffKeeperError {

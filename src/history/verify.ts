@@ -23,6 +23,7 @@ import {
   type EndInfo,
   type JsonRecord,
 } from "../format/recording_info.ts";
+import { decodePackedJson } from "../format/packed_json.ts";
 import { decodeVersions } from "../format/versions_codec.ts";
 import { keyAfter, type Row, TraceReader } from "../store/trace_reader.ts";
 import { History } from "./fold.ts";
@@ -198,7 +199,28 @@ class Verification {
   }
 
   #process(row: Row, key: KeyOf<"process">): void {
-    const { pid, startNs } = this.#json(row);
+    if (row.value[4] === ValueKind.PACKED_JSON) return this.#packedProcesses(row, key);
+    this.#processInfo(row, key, this.#json(row));
+  }
+
+  #packedProcesses(row: Row, first: KeyOf<"process">): void {
+    const packed = decodePackedJson(row.value);
+    this.#counts.set("process", (this.#counts.get("process") ?? 0) + packed.length - 1);
+    for (const [index, one] of packed.entries()) {
+      const { key: text, info } = one as { key?: unknown; info?: unknown };
+      const isWhole = typeof text === "string" && typeof info === "object" && info !== null;
+      if (!isWhole) throw new DiffKeeperError("data_corrupt", "a process is not whole");
+      const key = parseKey(Buffer.from(text, "latin1"));
+      if (!isSort(key, "process")) throw new DiffKeeperError("data_corrupt", "it is no process");
+      if (index === 0 && (key.pid !== first.pid || key.startNs !== first.startNs)) {
+        this.#wrong(row, "its first process is not that of its key");
+      }
+      this.#processInfo(row, key, info as JsonRecord);
+    }
+  }
+
+  #processInfo(row: Row, key: KeyOf<"process">, info: JsonRecord): void {
+    const { pid, startNs } = info;
     if (pid !== undefined && pid !== key.pid) this.#wrong(row, "its pid is not that of its key");
     // A process that was there before the command has a start below 0, its key 0.
     const start = typeof startNs === "number" ? Math.max(0, startNs) : startNs;

@@ -5,9 +5,12 @@
  *
  * States: open -> closed (close). Payloads are cached up to `READER_CACHE_BYTES_MAX`; callers must not change them.
  */
+import { Buffer } from "node:buffer";
 import { assert } from "../base/assert.ts";
 import { DiffKeeperError } from "../base/error.ts";
+import { ValueKind } from "../format/envelope.ts";
 import { type KeyRange, rangeOf, sha256Hex, type TraceKey, versionRange } from "../format/keys.ts";
+import { decodePackedJson } from "../format/packed_json.ts";
 import type { PackedRow } from "../format/packed_row.ts";
 import type { Extent } from "../format/trace_event.ts";
 import { decodeVersions, type Version } from "../format/versions_codec.ts";
@@ -201,12 +204,23 @@ export class TraceReader {
     const stored = this.#journal.stored("processes");
     for (const row of this.#rows.all(rangeOf("process"))) {
       const { startNs, pid } = this.#rows.key(row.key, "process");
-      processes.push({ startNs, pid, info: this.#rows.json(row) });
+      if (row.value[4] === ValueKind.PACKED_JSON) processes.push(...this.#packedProcesses(row));
+      else processes.push({ startNs, pid, info: this.#rows.json(row) });
     }
     if (stored !== undefined && stored !== processes.length) {
       throw this.#rows.corrupt("a process is missing");
     }
     return processes;
+  }
+
+  #packedProcesses(row: Row): ProcessRow[] {
+    return this.#rows.check(() => decodePackedJson(row.value)).map((object) => {
+      const { key, info } = object as { key?: unknown; info?: unknown };
+      const isObject = typeof info === "object" && info !== null && !Array.isArray(info);
+      if (typeof key !== "string" || !isObject) throw this.#rows.corrupt("a process is not whole");
+      const { startNs, pid } = this.#rows.key(Buffer.from(key, "latin1"), "process");
+      return { startNs, pid, info: info as JsonObject };
+    });
   }
 
   /** All versions of a path (a binary string, as in its `m:` keys) in the order of their seq. @throws `data_corrupt` */
