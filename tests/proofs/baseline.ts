@@ -134,7 +134,7 @@ export async function checkKill(checks: Checks, top: string, tree: string): Prom
   const count = () =>
     folders.reduce((sum, f) => sum + (existsSync(f) ? readdirSync(f).length : 0), 0);
   const full = count();
-  const deadline = Date.now() + 60_000;
+  const deadline = Date.now() + RUN_MS_MAX;
   while (count() > full * 0.7 && Date.now() < deadline) await Bun.sleep(2);
   child.kill("SIGKILL");
   while (!existsSync(done) && Date.now() < deadline) await Bun.sleep(10);
