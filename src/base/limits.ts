@@ -250,7 +250,7 @@ export const SERIES_INDEX_MAX = 127;
 export const CHUNKED_BYTES_MIN = 1 << 18;
 
 /** Content of files without an earlier version is compressed together up to this size, and whoever reads one unpacks it all. */
-export const SOLID_BYTES_MAX = 1 << 18;
+export const SOLID_BYTES_MAX = 1 << 19;
 
 /** A larger file is not put together with others. */
 export const SOLID_FILE_BYTES_MAX = 1 << 16;

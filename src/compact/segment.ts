@@ -18,7 +18,7 @@ export interface Laid {
 interface Run {
   start: number;
   length: number;
-  /** It is no part of a file that only grows. */
+  /** It may come again in parts: it is neither part of a file that only grows nor many small files. */
   cut: boolean;
   baseAt: (offset: number) => BlobBase | undefined;
 }
@@ -41,7 +41,7 @@ export function layOut(packer: EventPacker, bases: Bases, maker: BlobMaker): Lai
         solid.length += bytes;
       } else {
         const baseAt = hasBase ? (offset: number) => bases.find(key, at + offset) : none;
-        const cut = !bases.isAppended(key, at);
+        const cut = !joins && !bases.isAppended(key, at);
         const run = { start: next, length: bytes, cut, baseAt };
         runs.push(run);
         solid = joins ? run : undefined;
