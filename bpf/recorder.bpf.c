@@ -47,6 +47,7 @@ int BPF_PROG(on_sys_enter, struct pt_regs *regs, long nr) {
   }
   st->enter_ns = bpf_ktime_get_boot_ns();
   st->touched = 0;
+  st->overfull = 0;
   st->refresh = 0;
   st->watched = 0;
   st->foreign = 0;
@@ -198,7 +199,8 @@ static __always_inline struct dk_inode *touch(struct task_state *st, struct inod
   }
   u32 at = *(volatile u32 *)&st->slot;
   if (at >= DK_TOUCH_MAX) {
-    lost(DK_LOST_TOUCH);
+    if (!st->overfull) lost(DK_LOST_TOUCH); /* once a call */
+    st->overfull = 1;
     return NULL;
   }
   st->touched_ptr[at] = (u64)inode;

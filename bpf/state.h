@@ -67,6 +67,7 @@ struct task_state {
   u32 refresh;   /* touched inodes whose state is taken at the end of the call */
   u32 watched;   /* a touched inode lies on a watched filesystem */
   u32 foreign;   /* one lies elsewhere; it is not noted */
+  u32 overfull;  /* one was not noted for want of room */
   u64 touched_ptr[DK_TOUCH_MAX];
   struct dk_inode touch[DK_TOUCH_MAX];
   struct call_args args;

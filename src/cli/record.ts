@@ -25,6 +25,7 @@ import { type Reporter, runSession, type SessionResult } from "../record/session
 import { ProgressLine, reportError, stderr } from "./output.ts";
 import { compactMode, RecordCompaction } from "./record_compaction.ts";
 import { printSummary } from "./record_summary.ts";
+import { testSettings } from "./test_settings.ts";
 import { STATE_DIR_DEFAULT } from "./trace_options.ts";
 
 /** Exit code of a recorder that failed, as env(1), timeout(1) and docker run have it. */
@@ -189,6 +190,7 @@ async function record(command: string[], flags: RecordFlags): Promise<number> {
   const interval = mmapInterval(flags.mmapInterval);
   const stateDir = resolve(flags.stateDir);
   const compaction = new RecordCompaction(compactMode(flags.compact), stateDir, ring);
+  const testing = testSettings(process.env);
   const baseline = flags.baselineMax === undefined
     ? undefined
     : parseSize("--baseline-max", flags.baselineMax);
@@ -207,6 +209,7 @@ async function record(command: string[], flags: RecordFlags): Promise<number> {
         name: flags.name ?? "",
         argv: command,
         ringBytes: ring,
+        testing,
         audit: flags.audit,
         mappedIntervalMs: interval,
         baseline: flags.baseline,

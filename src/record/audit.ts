@@ -32,7 +32,7 @@ export interface AuditOptions {
   tree: Tree;
   /** Where events and content go. */
   sink: EventSink & ContentRows;
-  /** Nodes that were mapped shared, or written by several tasks at once: read again whatever their times say. */
+  /** Nodes that were mapped shared, written by several tasks at once, or changed where something was lost: read again. */
   reread: ReadonlySet<number>;
   /** Brings the tree up to what the kernel has reported by now. */
   catchUp(): void;

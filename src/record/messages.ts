@@ -10,6 +10,16 @@ import type { BaseSummary } from "./base_content.ts";
 import type { BaselineMode } from "./baseline.ts";
 import type { LossCounters } from "../capture/ebpf/shared.ts";
 
+/** Settings that only tests make: see src/cli/test_settings.ts. */
+export interface TestSettings {
+  /** Pause after each look into the ring: a slow reader. */
+  drainDelayMs?: number;
+  /** Entries of the kernel side's map of inodes. */
+  inodes?: number;
+  /** Scratch buffers of the kernel side. */
+  scratchSlots?: number;
+}
+
 /** All that the worker needs to open a recording. Paths are ordinary strings as given by the user. */
 export interface OpenRequest {
   kind: "open";
@@ -23,6 +33,7 @@ export interface OpenRequest {
   argv: string[];
   envNames: string[];
   ringBytes: number;
+  testing: TestSettings;
   /** Which of `KERNEL_NAMES` this kernel has; undefined: it has no type information. */
   kernelNames?: string[];
   baselineBytesMax?: number;

@@ -93,6 +93,8 @@ export class Recording {
     this.#losses = new LossWatch(parts.kernel.shared);
     this.#sampler = new MappedSampler(request.mappedIntervalMs);
     this.notes.push(...parts.watch.notes);
+    const [setting] = Object.entries(request.testing);
+    if (setting !== undefined) this.notes.push(`recorded with a test's ${setting.join(" ")}`);
   }
 
   /**
@@ -102,7 +104,7 @@ export class Recording {
   static open(request: OpenRequest): Recording {
     checkPidNamespace();
     const { stateDir, folders, cwd, include, exclude } = request;
-    const kernel = new RecorderObject(request.ringBytes, request.kernelNames);
+    const kernel = new RecorderObject(request.ringBytes, request.kernelNames, request.testing);
     const { overwrite, owner } = request;
     const writer = TraceWriter.create(stateDir, {
       overwrite,
@@ -328,7 +330,7 @@ export class Recording {
         if (bytes === 0) this.#idle();
         if (this.#resolver !== undefined) this.#sampler.turn(this.#resolver, this.#looking);
         // a turn of the event loop for messages; a pause when there was nothing
-        await Bun.sleep(bytes > 0 ? 0 : DRAIN_PAUSE_MS);
+        await Bun.sleep(this.#request.testing.drainDelayMs ?? (bytes > 0 ? 0 : DRAIN_PAUSE_MS));
       }
     } finally {
       over();
@@ -346,11 +348,18 @@ export class Recording {
     const resolver = this.#resolver;
     if (resolver === undefined) return 0;
     this.#freezer.look(ring.pendingBytes, (pid) => resolver.needs(pid));
-    const bytes = ring.drain((u8, u32, offset) => {
-      if (this.#freezer.isHeld(u32, offset)) this.#freezer.stopped(u32, offset);
-      if (!this.#freezer.isStop(u32, offset)) resolver.accept(u8, u32, offset);
-    }, DRAIN_TURN_BYTES_MAX);
-    this.#losses.report(resolver);
+    const losses = this.#losses;
+    const bytes = ring.drain(
+      (u8, u32, offset) => {
+        if (ring.position >= losses.nextAt) losses.report(resolver, ring.position);
+        if (this.#freezer.isHeld(u32, offset)) this.#freezer.stopped(u32, offset);
+        if (!this.#freezer.isStop(u32, offset)) resolver.accept(u8, u32, offset);
+      },
+      DRAIN_TURN_BYTES_MAX,
+      () => losses.look(ring.end),
+    );
+    losses.look(ring.end);
+    losses.report(resolver, ring.position);
     this.#freezer.look(ring.pendingBytes, (pid) => resolver.needs(pid));
     this.#journal.flushDue();
     this.#keep();
@@ -403,7 +412,8 @@ export class Recording {
     this.#drainPending();
     resolver.flush();
     this.#sampler.look(resolver, { ...this.#looking, catchUp: () => resolver.flush() });
-    this.#losses.report(resolver);
+    this.#losses.look(this.#kernel.ring.end);
+    this.#losses.report(resolver, Infinity);
   }
 
   /** Takes what is in the ring now; somebody who goes on writing must not hold up the end. */
@@ -422,10 +432,16 @@ export class Recording {
       watch: this.#watch,
       tree: this.#tree,
       sink: this.#journal,
-      reread: resolver.suspects,
+      reread: this.#suspects(resolver),
       catchUp: () => this.#drainAll(resolver),
       endNs: () => Number(clockNs(CLOCK_BOOTTIME) - this.#startNs),
     });
+  }
+
+  /** Where something was lost, a file that was written may lack a write although its size and times are those of the last one. */
+  #suspects(resolver: Resolver): ReadonlySet<number> {
+    if (!this.#losses.hasLost && resolver.stats.gaps === 0) return resolver.suspects;
+    return new Set([...resolver.suspects, ...this.#journal.touched]);
   }
 
   #summary(

@@ -48,9 +48,14 @@ export class RecorderObject {
 
   /**
    * @param names what `kernelNames` found.
+   * @param room entries of maps, where a test wants fewer.
    * @throws {DiffKeeperError} `unsupported_kernel` (names the feature), `no_privilege`.
    */
-  constructor(ringBytes: number, names: readonly string[] | undefined) {
+  constructor(
+    ringBytes: number,
+    names: readonly string[] | undefined,
+    room: { inodes?: number; scratchSlots?: number } = {},
+  ) {
     if (names === undefined) {
       throw missingFeature("type information for BPF (/sys/kernel/btf/vmlinux)", "5.4");
     }
@@ -68,7 +73,8 @@ export class RecorderObject {
     }
     this.hooks = this.#chooseHooks(names);
     this.#setEntries("ring", ringBytes);
-    this.#setEntries("scratches", cpuCount() + SCRATCH_SPARE);
+    this.#setEntries("scratches", room.scratchSlots ?? cpuCount() + SCRATCH_SPARE);
+    if (room.inodes !== undefined) this.#setEntries("inodes", room.inodes);
     const code = libbpf().bpf_object__load(object);
     if (code !== 0) throw loadError(-code, this.#log.bytes);
     this.#state = "loaded";

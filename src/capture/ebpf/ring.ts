@@ -82,11 +82,21 @@ export class Ring {
     return this.#producerPosition() - this.#position;
   }
 
+  /** Where in the stream of all records, in bytes, the next one to be handed out begins; while one is handed out, its own place. */
+  get position(): number {
+    return this.#position;
+  }
+
+  /** Where in the stream the next record will begin that the kernel reserves. */
+  get end(): number {
+    return this.#producerPosition();
+  }
+
   /**
    * Hands every complete record to `handle`, oldest first, until the ring is empty, a record is still being written, or
-   * `bytesMax` were consumed. Returns the bytes consumed.
+   * `bytesMax` were consumed. Returns the bytes consumed. `beforeRoom` is called each time before the kernel gets room.
    */
-  drain(handle: RecordHandler, bytesMax: number): number {
+  drain(handle: RecordHandler, bytesMax: number, beforeRoom?: () => void): number {
     const start = this.#position;
     const end = Math.min(this.#producerPosition(), start + bytesMax);
     let published = start;
@@ -99,11 +109,11 @@ export class Ring {
       if ((length & DISCARD) === 0) handle(this.#bytes, this.#words, at + RECORD_HEADER_BYTES);
       this.#position += (size + RECORD_HEADER_BYTES + 7) & ~7;
       if (this.#position - published >= PUBLISH_BYTES) {
-        Atomics.store(this.#consumer, 0, BigInt(this.#position));
+        this.#publish(beforeRoom);
         published = this.#position;
       }
     }
-    if (published !== this.#position) Atomics.store(this.#consumer, 0, BigInt(this.#position));
+    if (published !== this.#position) this.#publish(beforeRoom);
     return this.#position - start;
   }
 
@@ -125,5 +135,10 @@ export class Ring {
       next += ((length & SIZE_MASK) + RECORD_HEADER_BYTES + 7) & ~7;
     }
     return false;
+  }
+
+  #publish(beforeRoom: (() => void) | undefined): void {
+    beforeRoom?.();
+    Atomics.store(this.#consumer, 0, BigInt(this.#position));
   }
 }
