@@ -179,6 +179,11 @@ function move(ctx: Context, unit: CallUnit, how: { from: Entry; to: Entry; node:
   const times = dirTimes(ctx, call, [from, to]);
   const isExchange = (call.arg[0] & RENAME_EXCHANGE) !== 0;
   const state = touchOf(call, node);
+  // a folder that changes its parent is changed itself on some filesystems (xfs: its `..` is written)
+  const other = isExchange && to.node?.isDir === true ? to.node : undefined;
+  const otherState = other && touchOf(call, other);
+  const otherTime = otherState && mtimeOf(otherState);
+  if (other && otherTime) times.dirTimes.push({ node: other.id, mtime: otherTime });
   ctx.emit(Op.RENAME, node.id, {
     parent: from.dir.id,
     name: from.name,
