@@ -142,7 +142,7 @@ static __always_inline void write_fixed(struct dk_write *w, struct task_state *s
   w->mode = GET(inode, inode, i_mode);
   w->lock_seq = st->lock_seq;
   w->payload_off = 0;
-  if (st->lock_seq && st->has_pos) w->offset = st->lock_pos;
+  if (st->lock_seq && (st->has_pos == 1 || (st->has_pos == 2 && offset == ~0ull))) w->offset = st->lock_pos;
   else if (offset != ~0ull) w->offset = offset;
   else w->offset = GET(file, file, f_pos) - ret;
 }
@@ -295,6 +295,10 @@ static __always_inline void data_exit(struct task_state *st, struct pt_regs *reg
   struct dk_write *w = &st->write;
   u64 offset = ~0ull, ptr = DK_ARG1(regs);
   if (class == C_PWRITE || class == C_PWRITEV) offset = pwrite_offset(st, DK_ARG3(regs), ret);
+  if (class == C_PWRITEV2 && (s64)DK_ARG3(regs) == -1 && (DK_ARG5(regs) & RWF_APPEND)) {
+    struct file *file = (void *)st->file;
+    offset = GET(file, file, f_pos) - ret; /* where it went, not where the position was */
+  }
   if (class == C_PWRITEV2 && (s64)DK_ARG3(regs) != -1) {
     u32 rwf = DK_ARG5(regs);
     offset = rwf & RWF_APPEND      ? size_of(st) - ret

@@ -269,13 +269,18 @@ int BPF_PROG(on_xfs_file_buffered_write, struct kiocb *iocb) {
   return in_lock(BPF_CORE_READ(file, f_inode), BPF_CORE_READ(iocb, ki_pos));
 }
 
-/* btrfs reserves space for each write while it holds the inode's lock; the hook does not say for which. */
+/* btrfs reserves space for each write while it holds the inode's lock; the hook does not say for which. The file position is that
+ * before the write: the call still holds its lock. */
 SEC("tp_btf/update_bytes_may_use")
 int BPF_PROG(on_update_bytes_may_use) {
   struct task_state *st = bpf_task_storage_get(&tasks, bpf_get_current_task_btf(), 0, 0);
   if (!st || !st->file || st->lock_seq || st->fifo) return 0;
   struct inode *inode = (void *)st->inode;
   if (GET(GET(inode, inode, i_sb), super_block, s_magic) != BTRFS_SUPER_MAGIC) return 0;
+  struct file *file = (void *)st->file;
+  bool append = GET(file, file, f_flags) & O_APPEND;
+  st->lock_pos = append ? GET(inode, inode, i_size) : GET(file, file, f_pos);
+  st->has_pos = append ? 1 : 2;
   st->lock_seq = __sync_fetch_and_add(&dk_shared.lock_counter, 1) + 1;
   return 0;
 }
