@@ -105,6 +105,7 @@ export class BaseContent {
   readonly #changedNs = new Map<number, number>();
   readonly #lost = new Set<number>();
   readonly #movedFolders = new Set<number>();
+  readonly #movedFiles = new Set<number>();
   #running: Running | undefined;
   #nextSegment = 0;
   /** Files to be removed once what they hold is committed. */
@@ -155,9 +156,17 @@ export class BaseContent {
       return this.#removed(node, tNs, tree.pathOf(event.parent ?? 0, event.name ?? ""));
     }
     if (op !== Op.RENAME) return undefined;
-    if (tree.node(node)?.isDir === true) this.#movedFolders.add(node);
+    this.#moved(node);
+    if ((event.flags & EventFlag.EXCHANGE) !== 0) this.#moved(event.victim ?? 0);
     const target = tree.pathOf(event.toParent ?? 0, event.toName ?? "");
     return this.#removed(event.victim ?? 0, tNs, target);
+  }
+
+  /** A name went elsewhere: what had it has a new ctime, and what lies below it another path. */
+  #moved(id: number): void {
+    const node = this.#options.tree.node(id);
+    if (node?.isDir === true) this.#movedFolders.add(id);
+    else if (node !== undefined) this.#movedFiles.add(id);
   }
 
   /** Takes what the gate saved into the trace: segments that are full, with `all` the last one too. */
@@ -321,7 +330,7 @@ export class BaseContent {
   }
 
   #filesInMovedFolders(): ReadonlySet<number> {
-    const moved = new Set<number>();
+    const moved = new Set(this.#movedFiles);
     for (const folder of this.#movedFolders) {
       for (const { node } of this.#options.tree.walk(folder)) {
         if (this.table.state(node.id) === BaseState.LAZY) moved.add(node.id);
