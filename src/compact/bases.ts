@@ -37,6 +37,11 @@ export class Bases {
     this.#changed.add(node);
   }
 
+  /** The name that a file got last, in the form of `named`. */
+  nameOf(node: number): string | undefined {
+    return this.#nameOf.get(node);
+  }
+
   /** Ends a step: the files that were written or named in it are what their names stand for. */
   settle(): void {
     for (const node of this.#changed) {

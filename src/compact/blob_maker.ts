@@ -16,6 +16,7 @@ import {
 } from "../base/limits.ts";
 import { ValueKind } from "../format/envelope.ts";
 import { sha256Hex } from "../format/keys.ts";
+import { PACKED_POINTER } from "../format/packed_layout.ts";
 import { type Blob, type BlobBase, Codec, encodePackedRow } from "../format/packed_row.ts";
 import { zstdDecode, zstdEncode } from "../format/zstd.ts";
 import type { CompactStore } from "../store/compact_store.ts";
@@ -47,11 +48,24 @@ const NOTHING = new Uint8Array(0);
 /** A difference larger than this part of the content is compared with the content compressed alone. */
 const POOR_PART = 0.4;
 
+/** Content that is being packed: bases may lie in it. */
+export interface LocalContent {
+  /** Id of its row; pointers into it begin at PACKED_POINTER. */
+  row: number;
+  content: Uint8Array;
+  /** The blob at an offset of the content; it must have been made. */
+  blobAt(offset: number): Blob | undefined;
+}
+
 /** See the head of the file. */
 export class BlobMaker {
   readonly #store: CompactStore;
   readonly #effort: Effort;
   readonly #pending = new Map<string, number>();
+  /** Blobs of the rows that are pending. */
+  readonly #made = new Map<number, Blob>();
+  /** Where bases may lie beside what is stored. */
+  local: LocalContent | undefined;
   /** Rows that the blobs given out since `reset` need. */
   readonly contents: NewContent[] = [];
 
@@ -63,6 +77,8 @@ export class BlobMaker {
   /** Forgets the rows that were put, or will not be. */
   reset(): void {
     this.#pending.clear();
+    this.#made.clear();
+    this.local = undefined;
     this.contents.length = 0;
   }
 
@@ -95,6 +111,7 @@ export class BlobMaker {
     const value = encodePackedRow(ValueKind.PACKED_DATA, [blob]);
     this.contents.push({ id, sha256, value });
     this.#pending.set(sha256, id);
+    this.#made.set(id, blob);
     return elsewhere(bytes.length, id);
   }
 
@@ -136,20 +153,32 @@ export class BlobMaker {
 
   /** The version that the next one of a series is a difference from; undefined: a new series begins. */
   #baseOf(near: BlobBase): { base: BlobBase; index: number } | undefined {
-    const { content } = this.#store;
-    const index = (content.blobOf(near.row, near.offset)?.index ?? 0) + 1;
+    const index = (this.#blobOf(near)?.index ?? 0) + 1;
     if (index > SERIES_INDEX_MAX) return undefined;
     const wanted = index & (index - 1);
     let base = near;
     for (let steps = 0; steps <= SERIES_INDEX_MAX; steps++) {
-      const blob = content.blobOf(base.row, base.offset);
+      const blob = this.#blobOf(base);
       if (blob?.base === undefined || blob.index <= wanted) return { base, index };
       base = blob.base;
     }
     return undefined;
   }
 
+  /** The blob that a base lies in, wherever it is stored or will be; undefined: a raw row. */
+  #blobOf(base: BlobBase): Blob | undefined {
+    const { content } = this.#store;
+    if (base.row !== this.local?.row) return content.blobOf(base.row, base.offset);
+    const blob = this.local.blobAt(base.offset - PACKED_POINTER);
+    if (blob?.row === undefined) return blob;
+    return this.#made.get(blob.row) ?? content.blobOf(blob.row, 0);
+  }
+
   #bytesOf(base: BlobBase): Uint8Array {
+    if (base.row === this.local?.row) {
+      const start = base.offset - PACKED_POINTER;
+      return this.local.content.subarray(start, start + base.length);
+    }
     const { bytes, start } = this.#store.content.piece(base.row, base.offset);
     const from = base.offset - start;
     assert(from + base.length <= bytes.length, "a base must lie in one blob");

@@ -238,7 +238,7 @@ export class Compactor {
     const cursors = values.map((value) => new EventCursor(value));
     if (packer.hasNames) { for (const cursor of cursors) learnNames(this.#bases, cursor); }
     const data = packer.hasExtents ? cursors.flatMap((cursor) => this.#packData(cursor)) : [];
-    const { content, blobs } = layOut(packer, this.#bases, this.#maker);
+    const { content, blobs } = layOut(packer, this.#bases, this.#maker, first.id);
     const packed = packer.pack();
     const unpacked = unpackEvents(packed, first.id);
     checkPacked(values, unpacked, content);

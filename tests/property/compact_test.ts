@@ -6,14 +6,16 @@ import { join } from "node:path";
 import { EFFORT_FAST, EFFORT_SMALL } from "../../src/compact/blob_maker.ts";
 import { settingsOf } from "../../src/compact/compactor.ts";
 import { compactTrace } from "../../src/compact/compact_trace.ts";
+import { Codec } from "../../src/format/packed_row.ts";
 import { Op } from "../../src/format/trace_event.ts";
 import { Trace } from "../../src/history/trace.ts";
 import { verifyTrace } from "../../src/history/verify.ts";
 import { timelineOf, treeAt } from "../support/trace_states.ts";
+import { TextVersions } from "../support/text_versions.ts";
 import { TraceBuilder } from "../trace_builder.ts";
 import { Model, Random } from "./model.ts";
 
-const STEPS = 250;
+const STEPS = 120;
 const seeds = Number(process.env["DIFFKEEPER_SEEDS"] ?? 6);
 const firstSeed = Number(process.env["DIFFKEEPER_SEED"] ?? 1);
 let dir = "";
@@ -30,8 +32,10 @@ function makeTrace(path: string, seed: number): number {
   const builder = new TraceBuilder(path, { batchEvents: 1 + random.below(60), index });
   const model = new Model(random, (event) => builder.event(event));
   builder.baseline(model.rootEvent());
+  const text = new TextVersions(builder, random);
   for (let step = 0; step < STEPS; step++) {
     model.step();
+    if (random.below(4) === 0) text.step();
     if (random.below(20) === 0) {
       builder.event({ op: Op.OUTPUT, offset: 1, length: 3, inline: Buffer.from("hi\n") });
     }
@@ -39,6 +43,12 @@ function makeTrace(path: string, seed: number): number {
   if (seed % 3 === 0) builder.cut();
   else builder.finish({ events: builder.seq });
   return builder.seq;
+}
+
+/** How the blobs of the journal are stored. */
+function codecsOf(trace: Trace): number[] {
+  const rows = [...trace.reader.journalBatches()].map(({ row }) => trace.reader.packedRow(row));
+  return rows.flatMap((row) => (row?.blobs ?? []).map((blob) => blob.codec));
 }
 
 for (let seed = firstSeed; seed < firstSeed + seeds; seed++) {
@@ -57,6 +67,7 @@ for (let seed = firstSeed; seed < firstSeed + seeds; seed++) {
     expect({ seed, problems: verifyTrace(packed).problems }).toEqual({ seed, problems: [] });
     expect(timelineOf(packed)).toEqual(timelineOf(raw));
     const [before, after] = [Trace.open(raw), Trace.open(packed)];
+    expect(codecsOf(after)).toContain(Codec.PREFIX);
     if (seed % 3 !== 1) expect(after.reader.count("keyframe")).toBeGreaterThan(0);
     for (const from of [1, Math.floor(lastSeq / 2), lastSeq]) {
       expect(timelineOf(packed, from)).toEqual(timelineOf(raw, from));

@@ -32,6 +32,7 @@ import { Trace } from "../../src/history/trace.ts";
 import { verifyTrace } from "../../src/history/verify.ts";
 import { Model, Random } from "../property/model.ts";
 import { attr, TraceBuilder } from "../trace_builder.ts";
+import { TextVersions } from "./text_versions.ts";
 import { ByteKind, byteKinds } from "./sqlite_layout.ts";
 
 /** Events of the model's life; the trace then has 0.6 MB and b-trees of two levels. */
@@ -64,7 +65,11 @@ export function makeTrace(dir: string, seed: number): void {
     });
   }
   for (let pid = 1; pid <= 30; pid++) builder.process(pid * 1000, pid);
-  for (let step = 0; step < STEPS; step++) model.step();
+  const text = new TextVersions(builder, random);
+  for (let step = 0; step < STEPS; step++) {
+    model.step();
+    if (step % 12 === 0) text.step();
+  }
   builder.write(1000, 0, { op: Op.WRITE, bytes: random.bytes(LARGE_BYTES) });
   builder.finish({ audit: { entries: 40, differences: 0 } });
 }
