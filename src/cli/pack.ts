@@ -15,7 +15,10 @@ interface PackFlags {
 }
 
 const HELP = `
-The trace itself stays as it is. Every command reads the file: diffkeeper timeline --state-dir FILE.`;
+The trace itself stays as it is. Every command reads the file: diffkeeper timeline --state-dir FILE.
+
+Examples:
+  diffkeeper pack --out test.dktrace && diffkeeper info --state-dir test.dktrace`;
 
 /** Adds the command to the program. */
 export function register(program: Command): void {

@@ -20,7 +20,10 @@ interface StatsFlags {
 
 const HELP = `
 raw: the bytes as they were recorded; stored: what they take now. Content that is stored once for many files is
-counted at the first of them. diffkeeper compact makes a raw trace small.`;
+counted at the first of them. diffkeeper compact makes a raw trace small.
+
+Examples:
+  diffkeeper stats --limit 5`;
 
 /** Adds the command to the program. */
 export function register(program: Command): void {
