@@ -119,7 +119,8 @@ __noinline int pieces_part(struct dk_write *w, struct scratch *s) {
   return 0;
 }
 
-static __always_inline int pieces(struct dk_write *w, struct scratch *s) {
+__noinline int pieces(struct dk_write *w, struct scratch *s) {
+  if (!w || !s) return -1;
   for (int i = 0; i < PIECES_MAX / PART_STEPS; i++) {
     int done = pieces_part(w, s);
     if (done) return done < 0 ? -1 : 0;
@@ -325,30 +326,36 @@ static __always_inline void data_exit(struct task_state *st, struct pt_regs *reg
 #define AIO_VECTORS_MAX 32
 #define AIO_CALLS_MAX 256 /* iocbs of one io_submit that are looked at; the rest is a loss */
 
-/* The bytes that a vector of buffers holds. */
-static __always_inline u64 vectors_bytes(u64 user, u64 count) {
-  u64 total = 0;
+/* Adds to st->iov_bytes what a vector of buffers holds. Global, as what follows: verified once, not at each place it is used. */
+__noinline int vectors_bytes(struct task_state *st, u64 user, u64 count) {
+  if (!st) return 0;
   for (u32 i = 0; i < AIO_VECTORS_MAX; i++) {
     struct iovec v = {};
     if (i >= count) break;
     bpf_probe_read_user(&v, sizeof(v), (void *)(user + i * sizeof(v)));
-    total += v.len;
+    st->iov_bytes += v.len;
   }
-  return total;
+  return 0;
 }
 
 /* One asynchronous write: its buffer must stay as it is until it is done, so it is told when it is submitted. */
-static __always_inline void aio_write(struct task_state *st, u64 user) {
+__noinline int aio_write(struct task_state *st, u64 user) {
+  if (!st) return 0;
   struct iocb *cb = &st->iocb;
   struct dk_write *w = &st->write;
-  if (bpf_probe_read_user(cb, sizeof(*cb), (void *)user)) return lost(DK_LOST_PAYLOAD);
-  if (cb->op != IOCB_CMD_PWRITE && cb->op != IOCB_CMD_PWRITEV) return;
+  if (bpf_probe_read_user(cb, sizeof(*cb), (void *)user)) {
+    lost(DK_LOST_PAYLOAD);
+    return 0;
+  }
+  if (cb->op != IOCB_CMD_PWRITE && cb->op != IOCB_CMD_PWRITEV) return 0;
   struct file *file = file_of(bpf_get_current_task_btf(), cb->fd);
-  if (!file) return;
+  if (!file) return 0;
   struct inode *inode = GET(file, file, f_inode);
-  if (!mode_is(GET(inode, inode, i_mode), S_IFREG) || verdict_of_file(file, inode) < 0) return;
+  if (!mode_is(GET(inode, inode, i_mode), S_IFREG) || verdict_of_file(file, inode) < 0) return 0;
   bool single = cb->op == IOCB_CMD_PWRITE;
-  u64 bytes = single ? cb->bytes : vectors_bytes(cb->buf, cb->bytes);
+  st->iov_bytes = single ? cb->bytes : 0;
+  if (!single) vectors_bytes(st, cb->buf, cb->bytes);
+  u64 bytes = st->iov_bytes;
   st->file = (u64)file;
   st->inode = (u64)inode;
   st->output = 0;
@@ -362,6 +369,7 @@ static __always_inline void aio_write(struct task_state *st, u64 user) {
   w->h.fd = cb->fd;
   if (bytes) payload_send(w, st, cb->buf, bytes, single);
   st->file = 0;
+  return 0;
 }
 
 /* Global, so that it is verified once. Looks at PART_STEPS iocbs. */

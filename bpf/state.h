@@ -57,6 +57,7 @@ struct task_state {
   u64 file;      /* struct file * of a data call on a file we follow, else 0 */
   u64 inode;     /* its struct inode * */
   u64 lock_seq, lock_pos;
+  u64 iov_bytes; /* what the vector of an asynchronous write holds */
   u32 has_pos;   /* lock_pos is the offset of the data call; 2: unless the call names one */
   u32 in_tree;   /* task belongs to the command */
   u32 output;    /* the data call goes to the command's stdout or stderr */

@@ -76,6 +76,15 @@ __noinline int walk_part(struct scratch *s) {
   return 0;
 }
 
+/* Global, as what follows: verified once, not at each place it is used. */
+__noinline int walk_all(struct scratch *s) {
+  if (!s) return 0;
+  for (int i = 0; i < WALK_STEPS_MAX / PART_STEPS; i++)
+    if (walk_part(s)) return 0;
+  s->cut = 1;
+  return 0;
+}
+
 /* Walks from a dentry upwards; names go into the buffer from `at` on, which must be more than 0. */
 static __always_inline void walk(struct scratch *s, struct dentry *dentry, struct vfsmount *mnt, u32 at, u32 within) {
   s->within = within;
@@ -89,9 +98,7 @@ static __always_inline void walk(struct scratch *s, struct dentry *dentry, struc
   s->anchor_dev = 0;
   s->cut = 0;
   s->steps = 0;
-  for (int i = 0; i < WALK_STEPS_MAX / PART_STEPS; i++)
-    if (walk_part(s)) return;
-  s->cut = 1;
+  walk_all(s);
 }
 
 /* Sends NODE for the inode of (struct dentry *, struct vfsmount *) and stores its verdict, which it returns. A global function, so
@@ -138,8 +145,9 @@ __noinline int announce(u64 dentry_ptr, u64 mnt_ptr, int force_root) {
 
 /* Where a touched inode lies, by the first of its names that the kernel remembers. One that has none any more says nothing: the
  * folder it was removed from does. */
-static __always_inline s32 root_of_alias(u64 inode_ptr, u32 nlink, struct inode_key *k) {
+__noinline int root_of_alias(u64 inode_ptr, u32 nlink) {
   struct inode *inode = (void *)inode_ptr;
+  struct inode_key k;
   u32 epoch = dk_shared.epoch;
   if (!nlink) return VERDICT_OUTSIDE;
   if (!bpf_core_field_exists(inode->i_dentry)) return 0;
@@ -147,15 +155,16 @@ static __always_inline s32 root_of_alias(u64 inode_ptr, u32 nlink, struct inode_
   if (!alias) return 0;
   struct dentry *dentry = (void *)((char *)alias - bpf_core_field_offset(struct dentry, d_u.d_alias));
   if (BPF_CORE_READ(dentry, d_inode) != inode) return 0;
+  inode_key(&k, inode);
   struct scratch *s = scratch_try();
   if (!s) return 0;
   s->to_root = 0;
   walk(s, dentry, NULL, sizeof(struct dk_node), WITHIN_FILES);
   s32 root = s->root;
   scratch_put(s);
-  if (root == VERDICT_OUTSIDE && nlink > 1) root = linked_root(*k);
+  if (root == VERDICT_OUTSIDE && nlink > 1) root = linked_root(k);
   /* one inside is announced when a record needs it */
-  if (root == VERDICT_OUTSIDE) verdict_set(k, root, epoch);
+  if (root == VERDICT_OUTSIDE) verdict_set(&k, root, epoch);
   return root;
 }
 
@@ -167,7 +176,7 @@ __noinline int touched_inside(struct task_state *st) {
     struct inode_key k = {.dev = st->touch[i].dev, .gen = st->touch[i].gen, .ino = st->touch[i].ino};
     u32 links = st->touch[i].nlink;
     s32 root;
-    if (!verdict_of(&k, &root)) root = root_of_alias(st->touched_ptr[i], links, &k);
+    if (!verdict_of(&k, &root)) root = root_of_alias(st->touched_ptr[i], links);
     if (root >= 0) return 1;
   }
   return 0;
