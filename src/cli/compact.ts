@@ -8,7 +8,7 @@ import { settingsOf } from "../compact/compactor.ts";
 import { findTraceFile } from "../store/trace_open.ts";
 import { ProgressLine, ResultWriter } from "./output.ts";
 import { progressText } from "./record_compaction.ts";
-import { stateDirOption } from "./trace_options.ts";
+import { aboutTrace, onTrace } from "./trace_options.ts";
 
 interface CompactFlags {
   stateDir: string;
@@ -26,13 +26,12 @@ Examples:
 
 /** Adds the command to the program. */
 export function register(program: Command): void {
-  program.command("compact")
+  aboutTrace(program.command("compact"))
     .description("make a trace small; nothing that it says changes")
-    .addOption(stateDirOption())
     .option("--fast", "less time, a larger trace")
     .option("--json", "one JSON object")
     .addHelpText("after", HELP)
-    .action(run);
+    .action(onTrace(run));
 }
 
 function run(flags: CompactFlags): void {

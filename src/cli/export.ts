@@ -11,7 +11,7 @@ import { closeFd, isRoot } from "../history/target.ts";
 import { openTarget } from "../history/target_folder.ts";
 import type { Trace } from "../history/trace.ts";
 import { oneLine, ResultWriter, stderr } from "./output.ts";
-import { globOf, openTrace, spanOf, stateDirOption, withProgress } from "./trace_options.ts";
+import { aboutTrace, globOf, onTrace, openTrace, spanOf, withProgress } from "./trace_options.ts";
 
 /** Exit code of --strict when something could not be restored exactly. */
 const STRICT_EXIT_CODE = 1;
@@ -43,9 +43,8 @@ Examples:
 
 /** Adds the command to the program. */
 export function register(program: Command): void {
-  program.command("export")
+  aboutTrace(program.command("export"))
     .description("rebuild the watched folders as they were at a moment")
-    .addOption(stateDirOption())
     .requiredOption("--time <time>", "which moment")
     .requiredOption("--out <dir>", "the folder to write to: new or empty")
     .option("--path <glob>", "only what this covers: *.log, src/**, a folder")
@@ -53,7 +52,7 @@ export function register(program: Command): void {
     .option("--strict", "exit with 1 when something could not be restored exactly")
     .option("--json", "say what was made as one JSON object")
     .addHelpText("after", HELP)
-    .action(run);
+    .action(onTrace(run));
 }
 
 function run(flags: ExportFlags): void {
@@ -73,7 +72,7 @@ function run(flags: ExportFlags): void {
     if (isEnd) history.readBack.clear();
     const target = openTarget(flags.out, {
       force: flags.force === true,
-      stateDir: trace.reader.dir,
+      stateDir: trace.reader.place,
     });
     const report = withProgress("writing files", history.tree.size, (onProgress) => {
       const { rootPaths } = trace.recording;

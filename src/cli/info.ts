@@ -9,7 +9,7 @@ import type { Trace, TraceTotals } from "../history/trace.ts";
 import { oneLine, ResultWriter } from "./output.ts";
 import { TimelineJson } from "./timeline_json.ts";
 import { shellWord } from "./timeline_text.ts";
-import { openTrace, stateDirOption, withProgress } from "./trace_options.ts";
+import { aboutTrace, onTrace, openTrace, withProgress } from "./trace_options.ts";
 
 const HELP = `
 verified: the recorder compared this many names with the real folders when the command had ended.
@@ -21,12 +21,11 @@ Examples:
 
 /** Adds the command to the program. */
 export function register(program: Command): void {
-  program.command("info")
+  aboutTrace(program.command("info"))
     .description("show a recording in a few lines")
-    .addOption(stateDirOption())
     .option("--json", "one JSON object")
     .addHelpText("after", HELP)
-    .action((flags: { stateDir: string; json?: boolean }) => {
+    .action(onTrace((flags: { stateDir: string; json?: boolean }) => {
       const trace = openTrace(flags.stateDir);
       try {
         const facts = factsOf(trace);
@@ -37,7 +36,7 @@ export function register(program: Command): void {
       } finally {
         trace.close();
       }
-    });
+    }));
 }
 
 /** What `info` says; with --json this very object. */

@@ -6,7 +6,7 @@ import { base64Of, isText, textOf } from "../history/path_text.ts";
 import { STAT_KINDS, type TraceStats, traceStats } from "../history/stats.ts";
 import { findTraceFile } from "../store/trace_open.ts";
 import { oneLine, ResultWriter } from "./output.ts";
-import { openTrace, parseCount, stateDirOption, withProgress } from "./trace_options.ts";
+import { aboutTrace, onTrace, openTrace, parseCount, withProgress } from "./trace_options.ts";
 
 /** Files that are listed unless another number is asked for. */
 const FILES_SHOWN = 20;
@@ -27,13 +27,12 @@ Examples:
 
 /** Adds the command to the program. */
 export function register(program: Command): void {
-  program.command("stats")
+  aboutTrace(program.command("stats"))
     .description("show what takes space in a trace")
-    .addOption(stateDirOption())
     .option("--limit <n>", `at most this many files (default ${FILES_SHOWN})`, parseCount)
     .option("--json", "one JSON object")
     .addHelpText("after", HELP)
-    .action(run);
+    .action(onTrace(run));
 }
 
 function run(flags: StatsFlags): void {

@@ -11,11 +11,12 @@ import { hasColor, oneLine, ResultWriter, stderr, stdout } from "./output.ts";
 import { TimelineJson } from "./timeline_json.ts";
 import { TimelineText } from "./timeline_text.ts";
 import {
+  aboutTrace,
   globOf,
+  onTrace,
   openTrace,
   parseCount,
   spanOf,
-  stateDirOption,
   withProgress,
   wrongValue,
 } from "./trace_options.ts";
@@ -64,9 +65,8 @@ Examples:
 
 /** Adds the command to the program. */
 export function register(program: Command): void {
-  program.command("timeline")
+  aboutTrace(program.command("timeline"))
     .description("list what happened, event by event")
-    .addOption(stateDirOption())
     .option("--path <glob>", "only what this covers: *.log, src/**, a folder, /absolute/path")
     .option("--op <list>", "only these operations: write,rename,...")
     .option("--pid <list>", "only these processes: 4711,4712")
@@ -79,7 +79,7 @@ export function register(program: Command): void {
     .option("--json", "one JSON object per event")
     .option("--follow", "go on while the recording goes on")
     .addHelpText("after", HELP)
-    .action((flags: TimelineFlags) => run(flags));
+    .action(onTrace(run));
 }
 
 async function run(flags: TimelineFlags): Promise<void> {

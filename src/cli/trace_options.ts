@@ -1,5 +1,5 @@
 /** What all commands that read a trace have in common: which one, what is said of a cut one, and how values are read. */
-import { InvalidArgumentError, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { DiffKeeperError } from "../base/error.ts";
 import { formatCount } from "../base/units.ts";
 import { Glob } from "../format/glob.ts";
@@ -10,9 +10,30 @@ import { ProgressLine, stderr } from "./output.ts";
 /** Where a trace is when nobody says. */
 export const STATE_DIR_DEFAULT = "diffkeeper-trace";
 
-/** `--state-dir`. */
-export function stateDirOption(): Option {
-  return new Option("--state-dir <dir>", "the trace to read").default(STATE_DIR_DEFAULT);
+/** Gives a command the trace it is about: as an argument, or by `--state-dir`. `onTrace` says which was meant. */
+export function aboutTrace(command: Command): Command {
+  return command
+    .argument("[trace]", `a state-dir or a packed file (default: ${STATE_DIR_DEFAULT})`)
+    .addOption(new Option("--state-dir <dir>", "the same by name"));
+}
+
+/** The action of a command that `aboutTrace` made: its flags, with the trace that is meant as `stateDir`. */
+export function onTrace<F extends { stateDir: string }>(
+  run: (flags: F) => void | Promise<void>,
+): (argument: string | undefined, flags: F) => void | Promise<void> {
+  return (argument, flags) => run({ ...flags, stateDir: traceOf(argument, flags.stateDir) });
+}
+
+/** @throws {DiffKeeperError} `usage`: two traces are named. */
+function traceOf(argument: string | undefined, stateDir: string | undefined): string {
+  if (argument !== undefined && stateDir !== undefined && argument !== stateDir) {
+    throw new DiffKeeperError(
+      "usage",
+      `cannot use "${argument}" and --state-dir "${stateDir}": that is two traces`,
+      { hint: "leave one of them out" },
+    );
+  }
+  return argument ?? stateDir ?? STATE_DIR_DEFAULT;
 }
 
 /** Opens the trace and says on stderr when it was cut. @throws {DiffKeeperError} as Trace.open */

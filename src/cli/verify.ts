@@ -10,7 +10,7 @@ import {
   type VerifyReport,
 } from "../history/verify_report.ts";
 import { oneLine, ProgressLine, ResultWriter } from "./output.ts";
-import { stateDirOption } from "./trace_options.ts";
+import { aboutTrace, onTrace } from "./trace_options.ts";
 
 /** Exit code when the trace has a problem. */
 const PROBLEMS_EXIT_CODE = 1;
@@ -32,19 +32,18 @@ Examples:
 
 /** Adds the command to the program. */
 export function register(program: Command): void {
-  program.command("verify")
+  aboutTrace(program.command("verify"))
     .description("check a trace: every checksum, every reference")
-    .addOption(stateDirOption())
     .option("--json", "one JSON object")
     .addHelpText("after", HELP)
-    .action((flags: { stateDir: string; json?: boolean }) => {
+    .action(onTrace((flags: { stateDir: string; json?: boolean }) => {
       const report = verify(flags.stateDir);
       const writer = new ResultWriter();
       if (flags.json === true) writer.line(jsonOf(report));
       else for (const line of linesOf(report)) writer.line(line);
       writer.flush();
       if (report.problemCount > 0) process.exitCode = PROBLEMS_EXIT_CODE;
-    });
+    }));
 }
 
 function verify(stateDir: string): VerifyReport {

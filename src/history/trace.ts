@@ -118,6 +118,11 @@ export class Trace implements PayloadSource {
     return history;
   }
 
+  /** The state that the recording begins with. */
+  start(): History {
+    return this.#startOf(() => false);
+  }
+
   /** The nearest stored state that is accepted: a keyframe, else the baseline. */
   #startOf(accept: (seq: number, tNs: number) => boolean): History {
     const history = new History();

@@ -28,6 +28,7 @@ export interface CountChange {
   data?: number;
   contents?: number;
   versions?: number;
+  saved?: number;
   keyframes?: number;
 }
 
@@ -58,7 +59,14 @@ export class CompactStore {
     this.dir = dirname(path);
     this.#db = db;
     this.#lock = lock;
-    this.rows = new TraceRows({ db, dir: this.dir, path, mode: "shared", leftWal: false });
+    this.rows = new TraceRows({
+      db,
+      dir: this.dir,
+      path,
+      mode: "shared",
+      isPackedFile: false,
+      leftWal: false,
+    });
     this.content = new ContentReader(this.rows);
     this.#insert = db.prepare("INSERT INTO kv (id, key, value) VALUES (?1, ?2, ?3)");
     this.#replace = db.prepare("UPDATE kv SET value = ?2 WHERE id = ?1");
@@ -170,6 +178,19 @@ export class CompactStore {
     if (this.#db.inTransaction) this.#db.run("ROLLBACK");
     this.#state = "idle";
     this.content.clear();
+  }
+
+  /** Does work in one transaction; the compactor's progress stays as it is. */
+  transaction(work: () => void): void {
+    try {
+      this.begin();
+      work();
+      const { pending: _, ...progress } = this.progress() ?? {};
+      this.commit(progress);
+    } catch (thrown) {
+      this.rollback();
+      throw thrown;
+    }
   }
 
   /** Moves the log into the file. */

@@ -41,6 +41,8 @@ export interface OpenTrace {
   dir: string;
   path: string;
   mode: OpenMode;
+  /** A packed trace: one file by any name, whose folder is no state-dir. */
+  isPackedFile: boolean;
   /** The file left WAL mode: it was loaded or ended, not cut while events came. */
   leftWal: boolean;
 }
@@ -55,13 +57,15 @@ export function openTrace(dirOrFile: string): OpenTrace {
   const walBytes = statSync(path + WAL_SUFFIX, { throwIfNoEntry: false })?.size ?? 0;
   const header = checkHeader(path, { shown: dirOrFile, hasWal: walBytes > 0 });
   const leftWal = walBytes === 0 && header.getUint8(HEADER.WRITE_MODE) === 1;
-  const running = lockState(dir) === "held" || lockState(dir) === "unknown";
+  const isPackedFile = basename(path) !== TRACE_FILE;
+  const lock = isPackedFile ? "free" : lockState(dir);
+  const running = lock === "held" || lock === "unknown";
   const modes: OpenMode[] = walBytes > 0 ? ["log", "shared"] : ["immutable"];
   if (running) modes.unshift("shared");
   let failure: unknown;
   for (const mode of modes) {
     try {
-      return { db: openDatabase(path, mode), dir, path, mode, leftWal };
+      return { db: openDatabase(path, mode), dir, path, mode, isPackedFile, leftWal };
     } catch (thrown) {
       failure ??= thrown;
     }

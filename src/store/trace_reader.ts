@@ -46,16 +46,22 @@ export interface ProcessRow {
 export class TraceReader {
   /** The state-dir, absolute. */
   readonly dir: string;
+  /** What must not be written to while it is read: the state-dir, or the one file of a packed trace. */
+  readonly place: string;
   /** How the database was opened; a trace opened as `log` or `immutable` does not change any more. */
   readonly mode: OpenMode;
   readonly #rows: TraceRows;
   readonly #journal: JournalReader;
   readonly #leftWal: boolean;
+  readonly #isPackedFile: boolean;
   readonly #content: ContentReader;
 
   private constructor(dir: string, state: { opened: OpenTrace; rows: TraceRows }) {
     this.dir = dir;
     this.mode = state.opened.mode;
+    const { isPackedFile, path } = state.opened;
+    this.#isPackedFile = isPackedFile;
+    this.place = isPackedFile ? path : dir;
     this.#leftWal = state.opened.leftWal;
     this.#rows = state.rows;
     this.#journal = new JournalReader(state.rows);
@@ -80,7 +86,7 @@ export class TraceReader {
       });
     }
     // The lock before the end row: a recorder that ends in between has written the row by then.
-    const running = ["held", "unknown"].includes(lockState(this.dir));
+    const running = !this.#isPackedFile && ["held", "unknown"].includes(lockState(this.dir));
     const end = this.#rows.info(INFO_END);
     // Events come in WAL mode, and only a recorder that wrote its end row leaves it.
     if (end === undefined && this.#leftWal && this.lastEvent().seq > 0) {
