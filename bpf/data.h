@@ -85,8 +85,10 @@ static __always_inline int piece(struct dk_write *w, struct scratch *s, const vo
   return bpf_ringbuf_output(&ring, s->buf, size, BPF_RB_NO_WAKEUP) ? -1 : 0;
 }
 
-/* One step over the iovecs of a call, cut at DK_CHUNK_BYTES; its state lives in scratch. Returns 1 when done, -1 on failure. */
-static __always_inline int piece_step(struct dk_write *w, struct scratch *s) {
+/* One step over the iovecs of a call, cut at DK_CHUNK_BYTES; its state lives in scratch. Returns 1 when done, -1 on failure. Global,
+ * as what follows: verified once, not at each place it is used. */
+__noinline int piece_step(struct dk_write *w, struct scratch *s) {
+  if (!w || !s) return -1;
   if (s->off >= s->total) return 1;
   if (!s->left) {
     struct iovec v = {};
@@ -159,18 +161,23 @@ static __always_inline void lost_data(u64 bytes) {
 }
 
 /* A call whose bytes are not in user memory, or do not fit: they are read back from the file. */
-static __always_inline void send_readback(struct dk_write *w, struct task_state *st, bool stop) {
+__noinline int send_readback(struct dk_write *w, struct task_state *st, u32 stop) {
+  if (!w || !st) return 0;
   w->h.flags |= DK_F_NO_PAYLOAD | DK_F_LAST;
   if (stop && st->in_tree) w->h.flags |= DK_F_STOPPED;
   if (piece(w, NULL, NULL, 0)) {
     struct dk_write *r = bpf_ringbuf_reserve(&ring, sizeof(*w), 0);
-    if (!r) return lost_data(w->h.ret);
+    if (!r) {
+      lost_data(w->h.ret);
+      return 0;
+    }
     *r = *w;
     r->payload_len = 0;
     r->h.size = sizeof(*w);
     bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
   }
   if (stop && st->in_tree) stop_current(2);
+  return 0;
 }
 
 static __always_inline u64 size_of(struct task_state *st) {
@@ -209,9 +216,11 @@ static __always_inline bool clone_range(struct clone_range *range, struct pt_reg
   return !bpf_probe_read_user(range, sizeof(*range), (void *)DK_ARG2(regs));
 }
 
-/* COPY, when the source is a watched file: its content is known there. Returns false when it is not (nothing is sent). */
-static __always_inline bool copy_send(struct dk_write *w, struct task_state *st, u32 fd, u64 position, u64 offset,
-                                      bool clone) {
+/* COPY, when the source is a watched file: its content is known there. Returns false when it is not (nothing is sent). `offset`: where a
+ * clone reads; ~0: no clone, the position after the call tells. */
+__noinline int copy_send(struct dk_write *w, struct task_state *st, u32 fd, u64 position, u64 offset) {
+  if (!w || !st) return true;
+  bool clone = offset != ~0ull;
   struct task_struct *task = bpf_get_current_task_btf();
   u64 inode_ptr = st->inode;
   struct file *file = file_of(task, fd);
@@ -245,44 +254,44 @@ static __always_inline bool copy_send(struct dk_write *w, struct task_state *st,
 
 /* Bytes that never were in user memory: by reference to a watched source, else read back. Of a pipe nothing is left to compare with,
  * so the task is stopped until that is done; stopping every `cp` of a file from elsewhere would be noticed, and cost more than it. */
-static __always_inline void copy_exit(struct dk_write *w, struct task_state *st, struct pt_regs *regs, u32 class) {
+__noinline int copy_exit(struct dk_write *w, struct task_state *st, u32 class) {
+  if (!w || !st) return 0;
+  struct pt_regs *regs = (void *)st->regs;
   struct task_struct *task = bpf_get_current_task_btf();
   bool stop = false;
-  if (st->output) return;
+  if (st->output) return 0;
   if (class == C_CLONE) {
     struct clone_range range;
-    if (!clone_range(&range, regs)) return lost_data(0);
+    if (!clone_range(&range, regs)) {
+      lost_data(0);
+      return 0;
+    }
     w->offset = range.dest_offset;
     w->h.ret = range.src_length;
-    if (copy_send(w, st, range.src_fd, 0, range.src_offset, true)) return;
+    if (copy_send(w, st, range.src_fd, 0, range.src_offset)) return 0;
     if (!w->h.ret) w->h.ret = w->size > w->offset ? w->size - w->offset : 0;
   } else {
     struct copy_source from = copy_source(regs, class);
-    if (copy_send(w, st, from.fd, from.position, 0, false)) return;
+    if (copy_send(w, st, from.fd, from.position, ~0ull)) return 0;
     struct file *file = file_of(task, from.fd);
     if (!file) return send_readback(w, st, true);
     struct inode *inode = GET(file, file, f_inode);
     stop = (u64)inode == st->inode || !mode_is(GET(inode, inode, i_mode), S_IFREG);
   }
-  send_readback(w, st, stop);
+  return send_readback(w, st, stop);
 }
 
 /* The bytes of a call: from one buffer, or from a vector of them. */
-static __always_inline void payload_send(struct dk_write *w, struct task_state *st, u64 ptr, s64 ret, bool single) {
-  if (ret > CAPTURE_BYTES_MAX || !ring_fits(ret)) {
-    send_readback(w, st, true);
-    return;
-  }
+__noinline int payload_send(struct dk_write *w, struct task_state *st, u64 ptr, s64 ret, u32 single) {
+  if (!w || !st) return 0;
+  if (ret > CAPTURE_BYTES_MAX || !ring_fits(ret)) return send_readback(w, st, true);
   if (single && ret <= DK_CHUNK_BYTES && HAS_USER_DYNPTR) {
     w->h.flags |= DK_F_LAST;
     if (piece(w, NULL, (void *)ptr, ret)) lost_data(ret);
-    return;
+    return 0;
   }
   struct scratch *s = scratch_try();
-  if (!s) {
-    send_readback(w, st, true);
-    return;
-  }
+  if (!s) return send_readback(w, st, true);
   s->off = 0;
   s->total = ret;
   s->iov = ptr;
@@ -290,6 +299,7 @@ static __always_inline void payload_send(struct dk_write *w, struct task_state *
   s->left = single ? ret : 0;
   if (pieces(w, s)) lost_data(ret);
   scratch_put(s);
+  return 0;
 }
 
 static __always_inline void data_exit(struct task_state *st, struct pt_regs *regs, u32 class, u32 nr, s64 ret) {
@@ -315,80 +325,9 @@ static __always_inline void data_exit(struct task_state *st, struct pt_regs *reg
   w->h.fd = class == C_SPLICE || class == C_COPYRANGE ? DK_ARG2(regs) : DK_ARG0(regs);
   if (st->output) w->h.fd = st->output;
   if (class >= C_SENDFILE) {
-    copy_exit(w, st, regs, class);
+    copy_exit(w, st, class);
     return;
   }
   payload_send(w, st, ptr, ret, class == C_WRITE || class == C_PWRITE);
-}
-
-#define IOCB_CMD_PWRITE 1
-#define IOCB_CMD_PWRITEV 8
-#define AIO_VECTORS_MAX 32
-#define AIO_CALLS_MAX 256 /* iocbs of one io_submit that are looked at; the rest is a loss */
-
-/* Adds to st->iov_bytes what a vector of buffers holds. Global, as what follows: verified once, not at each place it is used. */
-__noinline int vectors_bytes(struct task_state *st, u64 user, u64 count) {
-  if (!st) return 0;
-  for (u32 i = 0; i < AIO_VECTORS_MAX; i++) {
-    struct iovec v = {};
-    if (i >= count) break;
-    bpf_probe_read_user(&v, sizeof(v), (void *)(user + i * sizeof(v)));
-    st->iov_bytes += v.len;
-  }
-  return 0;
-}
-
-/* One asynchronous write: its buffer must stay as it is until it is done, so it is told when it is submitted. */
-__noinline int aio_write(struct task_state *st, u64 user) {
-  if (!st) return 0;
-  struct iocb *cb = &st->iocb;
-  struct dk_write *w = &st->write;
-  if (bpf_probe_read_user(cb, sizeof(*cb), (void *)user)) {
-    lost(DK_LOST_PAYLOAD);
-    return 0;
-  }
-  if (cb->op != IOCB_CMD_PWRITE && cb->op != IOCB_CMD_PWRITEV) return 0;
-  struct file *file = file_of(bpf_get_current_task_btf(), cb->fd);
-  if (!file) return 0;
-  struct inode *inode = GET(file, file, f_inode);
-  if (!mode_is(GET(inode, inode, i_mode), S_IFREG) || verdict_of_file(file, inode) < 0) return 0;
-  bool single = cb->op == IOCB_CMD_PWRITE;
-  st->iov_bytes = single ? cb->bytes : 0;
-  if (!single) vectors_bytes(st, cb->buf, cb->bytes);
-  u64 bytes = st->iov_bytes;
-  st->file = (u64)file;
-  st->inode = (u64)inode;
-  st->output = 0;
-  u64 offset = cb->offset;
-  if ((cb->rw_flags & RWF_APPEND) || (GET(file, file, f_flags) & O_APPEND)) offset = size_of(st) - bytes;
-  u64 seq = st->lock_seq;
-  st->lock_seq = 0; /* it is the whole call's: sent as SKIP */
-  write_fixed(w, st, bytes, offset);
-  st->lock_seq = seq;
-  w->h.nr = NR_IO_SUBMIT;
-  w->h.fd = cb->fd;
-  if (bytes) payload_send(w, st, cb->buf, bytes, single);
-  st->file = 0;
-  return 0;
-}
-
-/* Global, so that it is verified once. Looks at PART_STEPS iocbs. */
-__noinline int aio_part(struct task_state *st, u64 list, u32 count) {
-  if (!st) return 0;
-  for (u32 i = 0; i < PART_STEPS; i++) {
-    u64 user = 0;
-    if (i >= count) break;
-    if (!bpf_probe_read_user(&user, sizeof(user), (void *)(list + i * sizeof(user)))) aio_write(st, user);
-  }
-  return 0;
-}
-
-/* io_submit took the first `count` of its iocbs. */
-static __always_inline void aio_exit(struct task_state *st, u64 list, u64 count) {
-  if (count > AIO_CALLS_MAX) lost(DK_LOST_RING);
-  for (u32 i = 0; i < AIO_CALLS_MAX / PART_STEPS; i++) {
-    if (i * PART_STEPS >= count) break;
-    aio_part(st, list + i * PART_STEPS * sizeof(u64), count - i * PART_STEPS);
-  }
 }
 #endif

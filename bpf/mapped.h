@@ -111,16 +111,18 @@ static __always_inline void send_mapped(struct task_state *st, struct mapping *m
   bpf_ringbuf_submit(o, BPF_RB_NO_WAKEUP);
 }
 
-/* One mapping of mapping_range. */
-static __always_inline void range_step(struct task_state *st, struct mapping_key *k, u32 *used, u32 how) {
+/* One mapping of mapping_range. Global, as what follows: verified once, not at each place it is used. */
+__noinline int range_step(struct task_state *st, u32 tgid, u32 slot, u32 *used, u32 how) {
+  if (!st || !used) return 0;
+  struct mapping_key key = {.tgid = tgid, .slot = slot & (MAPPINGS_MAX - 1)}, *k = &key;
   struct mapping *m = bpf_map_lookup_elem(&mappings, k);
-  if (!m || (how != R_DROP && (m->end <= st->map_start || m->start >= st->map_end))) return;
+  if (!m || (how != R_DROP && (m->end <= st->map_start || m->start >= st->map_end))) return 0;
   if (how == R_WRITABLE) {
-    if (m->writable) return;
+    if (m->writable) return 0;
     m->writable = 1;
     count_mapping(&m->inode, 1);
     send_mapped(st, m, DK_MMAP, 0);
-    return;
+    return 0;
   }
   if (m->writable) {
     if (!st->map_hits++) st->map_hit = m->inode;
@@ -138,6 +140,7 @@ static __always_inline void range_step(struct task_state *st, struct mapping_key
   } else if (how == R_UNMAP && m->end <= st->map_end) {
     m->end = st->map_start;
   }
+  return 0;
 }
 
 /* Works on the process's mappings that overlap st->map_start..map_end. Returns how many writable ones there were; st->map_hit is the
@@ -152,12 +155,18 @@ __noinline int mapping_range(struct task_state *st, u32 tgid, u32 how) {
     st->map_hit.ino = 0;
   }
   for (u32 i = 0; i < MAPPINGS_MAX; i++) {
-    struct mapping_key k = {.tgid = tgid, .slot = i};
-    if (*used & (1u << i)) range_step(st, &k, used, how);
+    if (*used & (1u << i)) range_step(st, tgid, i, used, how);
     LOOP_STEP;
   }
   if (how == R_DROP) bpf_map_delete_elem(&mapping_slots, &tgid);
   return st->map_hits;
+}
+
+/* Is the mapping in this slot a writable one of the file of st->map_hit? */
+__noinline int mapping_hits(struct task_state *st, u32 tgid, u32 slot) {
+  struct mapping_key k = {.tgid = tgid, .slot = slot};
+  struct mapping *m = bpf_map_lookup_elem(&mappings, &k);
+  return st && m && m->writable && m->inode.ino == st->map_hit.ino && m->inode.dev == st->map_hit.dev;
 }
 
 /* Does the process have a writable mapping of the file of st->map_hit? (ino 0: of any) */
@@ -167,9 +176,7 @@ __noinline int mapping_left(struct task_state *st, u32 tgid) {
   if (!used) return 0;
   if ((*used & MAPPINGS_OVER) || !st->map_hit.ino) return 1;
   for (u32 i = 0; i < MAPPINGS_MAX; i++) {
-    struct mapping_key k = {.tgid = tgid, .slot = i};
-    struct mapping *m = *used & (1u << i) ? bpf_map_lookup_elem(&mappings, &k) : NULL;
-    if (m && m->writable && m->inode.ino == st->map_hit.ino && m->inode.dev == st->map_hit.dev) return 1;
+    if ((*used & (1u << i)) && mapping_hits(st, tgid, i)) return 1;
     LOOP_STEP;
   }
   return 0;
@@ -210,11 +217,15 @@ static __always_inline void sync_send(struct task_state *st, s64 ret) {
 }
 
 /* sys_exit of it. */
-static __always_inline void sync_exit(struct task_state *st, struct task_struct *task, struct pt_regs *regs, u32 class,
-                                      s64 ret) {
-  u32 tgid = task->tgid;
-  if (class == C_SYNC_FD) return sync_send(st, 1);
-  if (ret < 0) return;
+__noinline int sync_exit(struct task_state *st, u32 class, s64 ret) {
+  if (!st) return 0;
+  struct pt_regs *regs = (void *)st->regs;
+  u32 tgid = bpf_get_current_pid_tgid() >> 32;
+  if (class == C_SYNC_FD) {
+    sync_send(st, 1);
+    return 0;
+  }
+  if (ret < 0) return 0;
   st->map_start = DK_ARG0(regs);
   st->map_end = st->map_start + DK_ARG1(regs);
   if (class == C_MREMAP) {
@@ -228,23 +239,26 @@ static __always_inline void sync_exit(struct task_state *st, struct task_struct 
   } else if (mapping_range(st, tgid, R_UNMAP)) {
     sync_send(st, mapping_left(st, tgid));
   }
+  return 0;
 }
 
 /* sys_exit of mmap. */
-static __always_inline void mmap_exit(struct task_state *st, struct task_struct *task, struct pt_regs *regs, s64 ret) {
+__noinline int mmap_exit(struct task_state *st, s64 ret) {
+  if (!st) return 0;
+  struct pt_regs *regs = (void *)st->regs;
   u64 flags = DK_ARG3(regs);
-  u32 type = flags & MAP_TYPE, tgid = task->tgid;
-  if (ret < 0 && ret > -4096) return;
+  u32 type = flags & MAP_TYPE, tgid = bpf_get_current_pid_tgid() >> 32;
+  if (ret < 0 && ret > -4096) return 0;
   if ((flags & MAP_FIXED) && dk_shared.mapped) {
     st->map_start = ret;
     st->map_end = ret + DK_ARG1(regs);
     if (mapping_range(st, tgid, R_UNMAP)) sync_send(st, mapping_left(st, tgid));
   }
-  if (type != MAP_SHARED && type != MAP_SHARED_VALIDATE) return;
-  struct file *file = file_of(task, DK_ARG4(regs));
-  if (!file || !(BPF_CORE_READ(file, f_mode) & FMODE_WRITE)) return;
+  if (type != MAP_SHARED && type != MAP_SHARED_VALIDATE) return 0;
+  struct file *file = file_of(bpf_get_current_task_btf(), DK_ARG4(regs));
+  if (!file || !(BPF_CORE_READ(file, f_mode) & FMODE_WRITE)) return 0;
   struct inode *inode = BPF_CORE_READ(file, f_inode);
-  if (!mode_is(BPF_CORE_READ(inode, i_mode), S_IFREG) || verdict_of_file(file, inode) < 0) return;
+  if (!mode_is(BPF_CORE_READ(inode, i_mode), S_IFREG) || verdict_of_file(file, inode) < 0) return 0;
   struct mapping *m = &st->map_new;
   m->start = ret;
   m->end = ret + DK_ARG1(regs);
@@ -252,13 +266,15 @@ static __always_inline void mmap_exit(struct task_state *st, struct task_struct 
   m->writable = (DK_ARG2(regs) & PROT_WRITE) != 0;
   inode_key(&m->inode, inode);
   mapping_add(tgid, m);
-  if (!m->writable) return;
+  if (!m->writable) return 0;
   st->map_fd = DK_ARG4(regs);
   send_mapped(st, m, DK_MMAP, ret);
+  return 0;
 }
 
 /* Did the call that ends here change a file that is mapped? Then the task waits until the file was compared. */
-static __always_inline bool changed_mapped(struct task_state *st, bool data) {
+__noinline int changed_mapped(struct task_state *st, u32 data) {
+  if (!st) return false;
   struct inode_key k;
   if (data) {
     inode_key(&k, (void *)st->inode);

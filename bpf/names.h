@@ -6,22 +6,27 @@
 
 #define AF_UNIX 1
 
-/* State of an inode after the call: as noted inside its lock, else as it is now. */
-static __always_inline void state_after(struct dk_inode *o, struct task_state *st, struct inode *inode) {
-  for (u32 i = 0; i < DK_TOUCH_MAX; i++) {
-    if (i >= st->touched) break;
-    if (st->touched_ptr[i] != (u64)inode) continue;
-    *o = st->touch[i];
-    __asm__ volatile("" ::: "memory"); /* else the compiler shares a load with inode_state: of two sorts of pointers, refused */
-    return;
+/* State of an inode after the call: as noted inside its lock, else as it is now. Global, as what follows: verified once, not at each
+ * place it is used. */
+__noinline int state_after(struct dk_inode *o, struct task_state *st, u64 inode) {
+  if (!o || !st) return 0;
+  st->wanted = inode;
+  touched_slot(st);
+  u32 at = *(volatile u32 *)&st->slot;
+  if (at >= DK_TOUCH_MAX || at >= st->touched) {
+    inode_state(o, (void *)inode);
+    return 0;
   }
-  inode_state(o, inode);
+  *o = st->touch[at];
+  __asm__ volatile("" ::: "memory"); /* else the compiler shares a load with inode_state: of two sorts of pointers, refused */
+  return 0;
 }
 
 /* Returns true when a record was sent. */
-static __always_inline bool open_exit(struct task_state *st, struct task_struct *task, struct pt_regs *regs, u32 class,
-                                      u32 nr, s64 ret) {
-  struct file *file = file_of(task, ret);
+__noinline int open_exit(struct task_state *st, u32 class, u32 nr, s64 ret) {
+  if (!st) return false;
+  struct pt_regs *regs = (void *)st->regs;
+  struct file *file = file_of(bpf_get_current_task_btf(), ret);
   if (!file) return false;
   u64 flags = O_CREAT | O_WRONLY | O_TRUNC;
   if (class == C_OPEN) flags = DK_ARG1(regs);
@@ -54,8 +59,8 @@ static __always_inline bool open_exit(struct task_state *st, struct task_struct 
   o->h.ret = ret;
   o->h.flags = (st->in_tree ? 0 : DK_F_OUTSIDE) | (created ? DK_F_CREATED : 0) | (truncated ? DK_F_TRUNCATED : 0) |
                (tmpfile ? DK_F_TMPFILE : 0);
-  state_after(&o->inode, st, inode);
-  state_after(&o->parent, st, BPF_CORE_READ(parent, d_inode));
+  state_after(&o->inode, st, (u64)inode);
+  state_after(&o->parent, st, (u64)BPF_CORE_READ(parent, d_inode));
   o->lock_seq = st->lock_seq;
   o->open_flags = flags;
   long n = bpf_probe_read_kernel_str(s->buf + sizeof(*o), 256, BPF_CORE_READ(dentry, d_name.name));
@@ -117,7 +122,10 @@ static __always_inline void xattr_args(struct call_args *a, u64 user) {
   if (a->value_len > DK_XATTR_BYTES) a->value_len = DK_XATTR_BYTES;
 }
 
-static __always_inline void call_args(struct call_args *a, struct pt_regs *r, u32 class, u32 nr) {
+__noinline int call_args(struct task_state *st, u32 class, u32 nr) {
+  if (!st) return 0;
+  struct call_args *a = &st->args;
+  struct pt_regs *r = (void *)st->regs;
   __builtin_memset(a, 0, sizeof(*a));
   a->fd = -1;
   a->dir0 = a->dir1 = AT_FDCWD;
@@ -172,6 +180,7 @@ static __always_inline void call_args(struct call_args *a, struct pt_regs *r, u3
     a->value = DK_ARG2(r), a->value_len = DK_ARG3(r), a->arg[0] = DK_ARG4(r), a->strings |= 4;
     if (a->value_len > DK_XATTR_BYTES) a->value_len = DK_XATTR_BYTES;
   }
+  return 0;
 }
 
 /* Appends user string i at s->len. A page that is away just now (being migrated) cannot be waited for here: the record says where the
@@ -196,7 +205,7 @@ static __always_inline bool call_matters(struct task_state *st) {
   return st->watched || !st->foreign || dk_shared.layered;
 }
 
-/* Global, so that it is verified once. Returns 1 when a record was sent. */
+/* Returns 1 when a record was sent. */
 __noinline int call_send(struct task_state *st, u64 nr_ret) {
   if (!st) return 0;
   struct call_args *a = &st->args;
@@ -229,7 +238,7 @@ __noinline int call_send(struct task_state *st, u64 nr_ret) {
   u32 n = st->touched;
   if (n > DK_TOUCH_MAX) n = DK_TOUCH_MAX;
   o->touched = n;
-  __builtin_memcpy(s->buf + sizeof(*o), st->touch, sizeof(st->touch));
+  put_touched(s->buf + sizeof(*o), st);
   s->len = sizeof(*o) + n * sizeof(struct dk_inode);
   for (int i = 0; i < 3; i++) o->str_len[i] = 0, o->str_addr[i] = 0;
   if (a->strings & 1) put_string(s, o, 0, a->path0);
@@ -255,19 +264,18 @@ __noinline int call_send(struct task_state *st, u64 nr_ret) {
 }
 
 /* Returns true when a record was sent. */
-static __always_inline bool call_exit(struct task_state *st, struct task_struct *task, struct pt_regs *regs, u32 class,
-                                      u32 nr, s64 ret) {
+__noinline int call_exit(struct task_state *st, u32 class, u32 nr, s64 ret) {
+  if (!st) return false;
   struct call_args *a = &st->args;
-  call_args(a, regs, class, nr);
+  call_args(st, class, nr);
   if (class == C_BIND && !a->path0) return false;
   if (a->fd >= 0) {
-    struct file *file = file_of(task, a->fd);
+    struct file *file = file_of(bpf_get_current_task_btf(), a->fd);
     if (!file) return false;
     struct inode *inode = BPF_CORE_READ(file, f_inode);
     if (!dev_watched(dev_of(inode)) || verdict_of_file(file, inode) < 0) return false;
-    struct dk_inode after;
-    state_after(&after, st, inode);
-    st->touch[0] = after;
+    state_after(&st->base[0], st, (u64)inode); /* not in place: it may be the one that is read */
+    st->touch[0] = st->base[0];
     st->touched = 1;
   } else if (st->touched && !touched_inside(st)) {
     return false;

@@ -1,6 +1,7 @@
 /* The recorder's BPF programs: one at sys_enter, one at sys_exit, in-lock hooks of ext4, and the life of processes.
  * Every way to lose something has a counter (dk_shared.lost). Nothing here filters by process tree: tasks outside it are marked. */
 #include "data.h"
+#include "aio.h"
 #include "names.h"
 #include "mapped.h"
 
@@ -60,25 +61,28 @@ int BPF_PROG(on_sys_enter, struct pt_regs *regs, long nr) {
 #define DK_ENOSYS 38
 
 /* Something the recorder cannot follow exactly. */
-static __always_inline void send_note(struct task_state *st, u32 note) {
-  struct dk_note_rec *o = bpf_ringbuf_reserve(&ring, sizeof(*o), 0);
-  if (!o) return lost(DK_LOST_RING);
+__noinline int send_note(struct task_state *st, u32 note) {
+  struct dk_note_rec *o = st ? bpf_ringbuf_reserve(&ring, sizeof(*o), 0) : NULL;
+  if (!o) {
+    lost(DK_LOST_RING);
+    return 0;
+  }
   header(&o->h, DK_NOTE, sizeof(*o), st->enter_ns);
   o->note = note;
   o->pad = 0;
   bpf_ringbuf_submit(o, BPF_RB_NO_WAKEUP);
+  return 0;
 }
 
-static __always_inline void note_exit(struct task_state *st, struct task_struct *task, struct pt_regs *regs, u32 class,
-                                      s64 ret) {
+static __always_inline void note_exit(struct task_state *st, struct pt_regs *regs, u32 class, s64 ret) {
   if (class == C_AIO && ret > 0) aio_exit(st, DK_ARG2(regs), ret);
   st->map_nr = DK_NR(regs);
   st->map_fd = ~0u;
   if (class >= C_SYNC_FD) {
-    if (st->syncing) sync_exit(st, task, regs, class, ret);
+    if (st->syncing) sync_exit(st, class, ret);
     st->syncing = 0;
   } else if (class == C_MMAP) {
-    mmap_exit(st, task, regs, ret);
+    mmap_exit(st, ret);
   } else if (st->in_tree) {
     u32 io_uring = ret == -DK_ENOSYS ? DK_NOTE_NO_IO_URING : DK_NOTE_IO_URING;
     send_note(st, class == C_IO_URING ? io_uring : DK_NOTE_AIO);
@@ -87,17 +91,18 @@ static __always_inline void note_exit(struct task_state *st, struct task_struct 
 
 /* A number of the order that no record carries: the call changed nothing watched. One that the ring does not take is no loss: the
  * Resolver waits for it in vain, for a bounded time. */
-static __always_inline void send_skip(struct task_state *st) {
-  struct dk_header *h = bpf_ringbuf_reserve(&ring, sizeof(*h), 0);
-  if (!h) return;
+__noinline int send_skip(struct task_state *st) {
+  struct dk_header *h = st ? bpf_ringbuf_reserve(&ring, sizeof(*h), 0) : NULL;
+  if (!h) return 0;
   header(h, DK_SKIP, sizeof(*h), st->enter_ns);
   h->ret = st->lock_seq;
   bpf_ringbuf_submit(h, BPF_RB_NO_WAKEUP);
+  return 0;
 }
 
 /* A call failed and changed inodes all the same (an mtime, mostly): their state as noted. Returns true when a record was sent. */
-static __always_inline bool touched_exit(struct task_state *st, s64 ret) {
-  if (!st->watched || !st->touched) return false;
+__noinline int touched_exit(struct task_state *st, s64 ret) {
+  if (!st || !st->watched || !st->touched) return false;
   struct scratch *s = scratch_get();
   if (!s) return false;
   struct dk_touched *o = (void *)s->buf;
@@ -110,15 +115,15 @@ static __always_inline bool touched_exit(struct task_state *st, s64 ret) {
   o->lock_seq = st->lock_seq;
   o->count = n;
   o->pad = 0;
-  __builtin_memcpy(s->buf + sizeof(*o), st->touch, sizeof(st->touch));
+  put_touched(s->buf + sizeof(*o), st);
   int failed = send(s, size);
   scratch_put(s);
   return !failed;
 }
 
 /* The same for a data call that failed, or wrote to a named pipe. Its one inode is known. */
-static __always_inline bool times_exit(struct task_state *st, s64 ret) {
-  if (st->output) return false;
+__noinline int times_exit(struct task_state *st, s64 ret) {
+  if (!st || st->output) return false;
   struct dk_touched *o = bpf_ringbuf_reserve(&ring, sizeof(*o) + sizeof(struct dk_inode), 0);
   if (!o) {
     lost(DK_LOST_RING);
@@ -135,12 +140,11 @@ static __always_inline bool times_exit(struct task_state *st, s64 ret) {
   return true;
 }
 
-static __always_inline bool name_call_exit(struct task_state *st, struct task_struct *task, struct pt_regs *regs,
-                                           u32 class, u32 nr, s64 ret) {
-  if (class <= C_OPENHANDLE) return open_exit(st, task, regs, class, nr, ret);
+static __always_inline bool name_call_exit(struct task_state *st, struct pt_regs *regs, u32 class, u32 nr, s64 ret) {
+  if (class <= C_OPENHANDLE) return open_exit(st, class, nr, ret);
   if (class == C_PATH2 || class == C_ATPATH2)
     verdicts_void(st, class == C_ATPATH2 && ((u32)DK_ARG4(regs) & RENAME_EXCHANGE));
-  return call_matters(st) && call_exit(st, task, regs, class, nr, ret);
+  return call_matters(st) && call_exit(st, class, nr, ret);
 }
 
 SEC("tp_btf/sys_exit")
@@ -152,6 +156,7 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret) {
   if (call_is_32bit(task) || task->tgid == dk_shared.self_tgid) return 0;
   struct task_state *st = bpf_task_storage_get(&tasks, task, 0, 0);
   if (!st) return 0;
+  st->regs = (u64)regs;
   bool sent = false, data = class < C_OPEN;
   if (data) {
     if (!st->file) return 0;
@@ -166,14 +171,10 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret) {
     st->file = 0;
   } else {
     st->pending = 0;
-    if (class >= C_MMAP) note_exit(st, task, regs, class, ret);
-    else if (ret >= 0) {
-      refresh(st);
-      sent = name_call_exit(st, task, regs, class, nr, ret);
-    } else {
-      refresh(st);
-      sent = touched_exit(st, ret);
-    }
+    if (class < C_MMAP) refresh(st);
+    if (class >= C_MMAP) note_exit(st, regs, class, ret);
+    else if (ret >= 0) sent = name_call_exit(st, regs, class, nr, ret);
+    else sent = touched_exit(st, ret);
   }
   if (sent && dk_shared.mapped && st->in_tree && changed_mapped(st, data)) stop_current(4);
   if (!sent && st->lock_seq) send_skip(st);
@@ -189,14 +190,8 @@ static __always_inline struct dk_inode *touch(struct task_state *st, struct inod
     return NULL;
   }
   st->watched = 1;
-  st->slot = st->touched; /* in memory: what follows is verified once, not for each way out of the loop */
-  for (u32 i = 0; i < DK_TOUCH_MAX; i++) {
-    if (i >= st->touched) break;
-    if (st->touched_ptr[i] == (u64)inode) {
-      st->slot = i;
-      break;
-    }
-  }
+  st->wanted = (u64)inode;
+  touched_slot(st);
   u32 at = *(volatile u32 *)&st->slot;
   if (at >= DK_TOUCH_MAX) {
     if (!st->overfull) lost(DK_LOST_TOUCH); /* once a call */

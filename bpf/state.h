@@ -6,7 +6,7 @@
 #include "calls.h"
 
 #define SCRATCH_BYTES (512 * 1024)
-#define PART_STEPS 8 /* a long loop runs in parts, each a call of a global function, which is verified once (5.15 has no bpf_loop) */
+#define PART_STEPS 32 /* a long loop runs in parts, each a call of a global function, which is verified once (5.15 has no bpf_loop) */
 #define DEVS_MAX 16
 #define VERDICT_OUTSIDE (-1)
 #define VERDICT_EXCLUDED (-2)
@@ -54,6 +54,7 @@ struct call_args {
  * bytes of stack together). */
 struct task_state {
   u64 enter_ns;
+  u64 regs;      /* struct pt_regs * of the call that ends; a number, for global functions */
   u64 file;      /* struct file * of a data call on a file we follow, else 0 */
   u64 inode;     /* its struct inode * */
   u64 lock_seq, lock_pos;
@@ -64,11 +65,12 @@ struct task_state {
   u32 pending;   /* a call that changes names or attributes is running: 1, of extended attributes: 2 */
   u32 fifo;      /* the data call is on a named pipe: only its times change */
   u32 touched;
-  u32 slot;      /* where the inode being noted goes */
+  u32 slot;      /* where st->wanted is noted, or would be */
   u32 refresh;   /* touched inodes whose state is taken at the end of the call */
   u32 watched;   /* a touched inode lies on a watched filesystem */
   u32 foreign;   /* one lies elsewhere; it is not noted */
   u32 overfull;  /* one was not noted for want of room */
+  u64 wanted;    /* struct inode * */
   u64 touched_ptr[DK_TOUCH_MAX];
   struct dk_inode touch[DK_TOUCH_MAX];
   struct call_args args;
@@ -201,16 +203,38 @@ static __always_inline void inode_state(struct dk_inode *o, struct inode *inode)
   o->rdev = GET(inode, inode, i_rdev);
 }
 
-/* The state of touched inodes at the end of a call. One that is gone meanwhile keeps what was seen; a new one had no number or
- * generation yet. */
-static __always_inline void refresh(struct task_state *st) {
-  if (!st->refresh) return;
+/* Puts into st->slot where the inode st->wanted is noted, or would be: in memory, so that what follows is verified once, not for each
+ * way out of the loop. */
+__noinline int touched_slot(struct task_state *st) {
+  if (!st) return 0;
+  st->slot = st->touched;
   for (u32 i = 0; i < DK_TOUCH_MAX; i++) {
     if (i >= st->touched) break;
-    struct inode *inode = (void *)st->touched_ptr[i];
-    if (st->touch[i].ino && GET(inode, inode, i_ino) != st->touch[i].ino) continue;
-    if (GET(GET(inode, inode, i_sb), super_block, s_magic) != EXT4_SUPER_MAGIC) inode_state(&st->touch[i], inode);
+    if (st->touched_ptr[i] != st->wanted) continue;
+    st->slot = i;
+    break;
   }
+  return 0;
+}
+
+/* The state of a touched inode at the end of a call. One that is gone meanwhile keeps what was seen; a new one had no number or
+ * generation yet. */
+__noinline int refresh_slot(struct task_state *st, u32 i) {
+  if (!st || i >= DK_TOUCH_MAX) return 0;
+  struct inode *inode = (void *)st->touched_ptr[i];
+  if (st->touch[i].ino && GET(inode, inode, i_ino) != st->touch[i].ino) return 0;
+  if (GET(GET(inode, inode, i_sb), super_block, s_magic) != EXT4_SUPER_MAGIC) inode_state(&st->touch[i], inode);
+  return 0;
+}
+
+/* The same for all. */
+__noinline int refresh(struct task_state *st) {
+  if (!st || !st->refresh) return 0;
+  for (u32 i = 0; i < DK_TOUCH_MAX; i++) {
+    if (i >= st->touched) break;
+    refresh_slot(st, i);
+  }
+  return 0;
 }
 
 static __always_inline void header(struct dk_header *h, u32 kind, u32 size, u64 enter_ns) {
@@ -239,6 +263,11 @@ static __always_inline int send(struct scratch *s, u32 size) {
   return 0;
 }
 
+/* Copies the states of all touched inodes: by one call, because the verifier follows a copy word by word. */
+static __always_inline void put_touched(void *to, struct task_state *st) {
+  bpf_probe_read_kernel(to, sizeof(st->touch), st->touch);
+}
+
 static __always_inline bool dev_watched(u32 dev) {
   for (int i = 0; i < DEVS_MAX; i++) {
     if (dk_shared.devs[i] == 0) return false;
@@ -248,14 +277,15 @@ static __always_inline bool dev_watched(u32 dev) {
 }
 
 /* Stops the current process before its next instruction in user space; the recorder resumes it when it reads the STOP record. */
-static __always_inline void stop_current(u32 why) {
+__noinline int stop_current(u32 why) {
   struct dk_header *h = bpf_ringbuf_reserve(&ring, sizeof(*h), 0);
-  if (!h) return;
+  if (!h) return 0;
   header(h, DK_STOP, sizeof(*h), 0);
   h->ret = why;
   __sync_fetch_and_add(&dk_shared.stops, 1);
   bpf_send_signal(SIGSTOP); /* before the record is seen: a SIGCONT that came first would leave the task stopped */
   bpf_ringbuf_submit(h, BPF_RB_NO_WAKEUP);
+  return 0;
 }
 
 static __always_inline void hold_back(struct task_state *st) {

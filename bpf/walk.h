@@ -29,8 +29,10 @@ static __always_inline s32 linked_root(struct inode_key k) {
 #define WITHIN_FILES 2   /* no mount is known */
 #define WALK_STEPS_MAX 1024 /* names and mount points of one path */
 
-/* One step of a walk, state in scratch. Returns true when the walk ended. */
-static __always_inline bool walk_step(struct scratch *s) {
+/* One step of a walk, state in scratch. Returns true when the walk ended. Global, as what follows: verified once, not at each place
+ * it is used. */
+__noinline int walk_step(struct scratch *s) {
+  if (!s) return true;
   struct dentry *d = (void *)s->dentry;
   struct mount *m = (void *)s->mnt;
   struct inode *inode = BPF_CORE_READ(d, d_inode);
@@ -76,7 +78,6 @@ __noinline int walk_part(struct scratch *s) {
   return 0;
 }
 
-/* Global, as what follows: verified once, not at each place it is used. */
 __noinline int walk_all(struct scratch *s) {
   if (!s) return 0;
   for (int i = 0; i < WALK_STEPS_MAX / PART_STEPS; i++)
@@ -182,17 +183,23 @@ __noinline int touched_inside(struct task_state *st) {
   return 0;
 }
 
+/* Returns 1 for a file, whose own verdict is void now where it was outside; 0 for a folder. */
+__noinline int verdict_void(struct task_state *st, u32 i) {
+  if (!st || i >= DK_TOUCH_MAX) return 0;
+  if (mode_is(st->touch[i].mode, S_IFDIR)) return 0;
+  struct inode_key k = {.dev = st->touch[i].dev, .gen = st->touch[i].gen, .ino = st->touch[i].ino};
+  struct verdict *v = bpf_map_lookup_elem(&inodes, &k);
+  if (v && v->root == VERDICT_OUTSIDE) bpf_map_delete_elem(&inodes, &k);
+  return 1;
+}
+
 /* After a rename or link: what was outside may lie inside now. A moved folder voids all such verdicts; a file only its own. */
 __noinline int verdicts_void(struct task_state *st, u32 all) {
   if (!st) return 0;
   u32 files = 0;
   for (u32 i = 0; i < DK_TOUCH_MAX; i++) {
     if (i >= st->touched) break;
-    if (mode_is(st->touch[i].mode, S_IFDIR)) continue;
-    struct inode_key k = {.dev = st->touch[i].dev, .gen = st->touch[i].gen, .ino = st->touch[i].ino};
-    struct verdict *v = bpf_map_lookup_elem(&inodes, &k);
-    if (v && v->root == VERDICT_OUTSIDE) bpf_map_delete_elem(&inodes, &k);
-    files++;
+    files += verdict_void(st, i);
   }
   if (all || !files) __sync_fetch_and_add(&dk_shared.epoch, 1);
   return 0;

@@ -184,6 +184,9 @@ export const STAT_CACHE_FILES_MAX = 16;
 /** Bytes of records of changes before the start that are kept; more are counted and left to the next look. */
 export const EARLY_CHANGES_BYTES_MAX = 1 << 24;
 
+/** Names in a kernel's type information (2 MiB in Linux 6.18). */
+export const BTF_STRINGS_BYTES_MAX = 1 << 26;
+
 // --- Codecs (wasm/; docs/FORMAT.md, "Codecs") ---
 
 /** Bytes of base that one suffix array covers: 5 bytes of memory each. Of a larger base the best window is chosen. */

@@ -1,8 +1,9 @@
 /**
- * The drain worker's entry: takes messages, runs a Recording, answers. It has no state of its own but the Recording.
+ * The drain worker's entry: takes messages, runs a Preparation and then a Recording, answers. It has no state of its own but these.
  */
 import { DiffKeeperError } from "../base/error.ts";
 import { type FromWorker, plainError, type ToWorker } from "./messages.ts";
+import { Preparation } from "./preparation.ts";
 import { Recording } from "./recording.ts";
 
 declare const self: Worker;
@@ -11,29 +12,46 @@ function say(message: FromWorker): void {
   self.postMessage(message);
 }
 
+let preparation: Preparation | undefined;
 let recording: Recording | undefined;
+
+function prepared(): Preparation {
+  if (preparation === undefined) throw new DiffKeeperError("defect", "nothing is prepared");
+  return preparation;
+}
 
 function current(): Recording {
   if (recording === undefined) throw new DiffKeeperError("defect", "no recording is open");
   return recording;
 }
 
+/** Leaves a cut trace of a command that ran, else nothing. */
+function giveUp(): void {
+  if (recording !== undefined) recording.abort();
+  else preparation?.discard();
+}
+
 async function handle(message: ToWorker): Promise<void> {
   switch (message.kind) {
     case "open":
-      recording = Recording.open(message);
-      say({ kind: "attached", wantsGate: recording.wantsGate });
+      preparation = Preparation.open(message);
       return;
+    case "attached": {
+      prepared().connect(message.handles);
+      const { wantsGate, cgroup } = prepared();
+      say({ kind: "connected", wantsGate, ...cgroup !== undefined && { cgroup } });
+      return;
+    }
     case "baseline": {
-      await current().takeBaseline(message, (text) => say({ kind: "progress", text }));
-      const { notes, dir } = current();
-      say({ kind: "ready", notes, dir });
+      await prepared().takeBaseline(message, (text) => say({ kind: "progress", text }));
+      const { notes, writer } = prepared();
+      say({ kind: "ready", notes, dir: writer.dir });
       return;
     }
     case "arm": {
-      current().arm(message.pid, message.cgroup);
+      recording = new Recording(prepared(), message.pid);
       say({ kind: "armed" });
-      await current().run();
+      await recording.run();
       return;
     }
     case "wait": {
@@ -50,14 +68,15 @@ async function handle(message: ToWorker): Promise<void> {
       say({ kind: "done", summary: await current().end(message.exitCode) });
       return;
     case "abort":
-      recording?.abort();
+      giveUp();
+      say({ kind: "aborted" });
       return;
   }
 }
 
 self.onmessage = (event: MessageEvent<ToWorker>) => {
   handle(event.data).catch((thrown: unknown) => {
-    recording?.abort();
+    giveUp();
     say({ kind: "failed", error: plainError(thrown) });
   });
 };

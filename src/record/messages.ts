@@ -1,13 +1,15 @@
 /**
  * What the main thread (argv, terminal, signals, the command) and the drain worker (kernel, trace) say to each other.
- * Order: open -> attached -> baseline -> [progress]* -> ready -> arm -> armed -> ended -> [progress]* -> done; `failed` may come
- * instead of any answer and ends the worker. Between armed and ended: wait -> waiting -> [stop_waiting] -> alone.
+ * Order: open, attached -> connected; baseline -> [progress]* -> ready; arm -> armed; ended -> [progress]* -> done. `failed` may come
+ * instead of any answer and ends the worker. Between armed and ended: wait -> waiting -> [stop_waiting] -> alone. Instead of `attached`
+ * or `baseline`: abort -> aborted.
  */
 import { asDiffKeeperError, type ErrorCode } from "../base/error.ts";
 import type { Fidelity } from "../format/fidelity.ts";
 import type { AuditVerdict } from "./audit.ts";
 import type { BaseSummary } from "./base_content.ts";
 import type { BaselineMode } from "./baseline.ts";
+import type { KernelHandles } from "../capture/ebpf/kernel_side.ts";
 import type { LossCounters } from "../capture/ebpf/shared.ts";
 
 /** Settings that only tests make: see src/cli/test_settings.ts. */
@@ -34,8 +36,8 @@ export interface OpenRequest {
   envNames: string[];
   ringBytes: number;
   testing: TestSettings;
-  /** Which of `KERNEL_NAMES` this kernel has; undefined: it has no type information. */
-  kernelNames?: string[];
+  /** Waits to become the command. */
+  launcherPid: number;
   baselineBytesMax?: number;
   /** What is taken of the watched folders before the start. */
   baseline: BaselineMode;
@@ -56,11 +58,14 @@ export interface OpenRequest {
 
 /** To the worker. */
 export type ToWorker =
+  /** Make all that needs no kernel side. */
   | OpenRequest
+  /** The kernel side is attached. */
+  | { kind: "attached"; handles: KernelHandles }
   /** Take the baseline. `tableFd`: where the gate looks for the table, -1: there is no gate. `note`: what the user should know of it. */
   | { kind: "baseline"; tableFd: number; note?: string }
-  /** The launcher waits in its own cgroup: `pid` becomes the command with its next exec. */
-  | { kind: "arm"; pid: number; cgroup?: string }
+  /** `pid` becomes the command with its next exec. */
+  | { kind: "arm"; pid: number }
   /** The command ended: go on until all processes that came from it have ended, too; answered by `waiting`, then `alone`. */
   | { kind: "wait" }
   /** Wait no longer. */
@@ -120,8 +125,9 @@ export function plainError(thrown: unknown): PlainError {
 /** From the worker. */
 export type FromWorker =
   | { kind: "progress"; text: string }
-  /** The kernel side is attached. `wantsGate`: the folders hold too much to copy. */
-  | { kind: "attached"; wantsGate: boolean }
+  /** What changes is noticed now. `wantsGate`: the folders hold too much to copy. `cgroup`: folder of the one the launcher is in. */
+  | { kind: "connected"; wantsGate: boolean; cgroup?: string }
+  | { kind: "aborted" }
   /** `dir`: the state-dir. */
   | { kind: "ready"; notes: string[]; dir: string }
   | { kind: "armed" }

@@ -20,7 +20,7 @@ import { commandEnvironment, type CommandUser } from "./invoker.ts";
 import { type LaunchSpec, missingCommand } from "./launcher.ts";
 import type { FromWorker, OpenRequest, RecordingSummary, ToWorker } from "./messages.ts";
 import { kernelNames } from "../capture/ebpf/kernel_types.ts";
-import { makeCommandCgroup, removeCommandCgroup } from "./freezer.ts";
+import { RecorderObject } from "../capture/ebpf/object.ts";
 import { forwardSignals, onEndSignals } from "./signals.ts";
 
 /** Told how the recording goes. */
@@ -42,7 +42,7 @@ export interface Companion {
 
 /** What to record and how. */
 export interface SessionOptions {
-  open: Omit<OpenRequest, "kind" | "envNames">;
+  open: Omit<OpenRequest, "kind" | "envNames" | "launcherPid">;
   /** Exact bytes of the command line, binary strings. */
   argv: string[];
   user: CommandUser | undefined;
@@ -254,21 +254,36 @@ function startLauncher(options: SessionOptions & { spec: LaunchSpec }) {
   return { child, pid: child.pid, commandFd: command.writeFd, replyFd: reply.readFd };
 }
 
+/** Loads and attaches the kernel side, on this thread: meanwhile the worker starts, and makes what needs none of it. */
+async function attach(link: WorkerLink, options: SessionOptions): Promise<void> {
+  const { ringBytes, testing } = options.open;
+  try {
+    const kernel = new RecorderObject(ringBytes, kernelNames(), testing);
+    kernel.attach(process.pid);
+    link.say({ kind: "attached", handles: kernel.handles });
+  } catch (thrown) {
+    link.say({ kind: "abort" });
+    await link.next("aborted").catch(() => undefined); // its own error, if any, is the lesser
+    throw thrown;
+  }
+}
+
 /** Sets up the filter and the baseline; the command may go afterwards. Returns the guard, where there is a gate. */
 async function prepare(
   link: WorkerLink,
   options: SessionOptions & { spec: LaunchSpec },
-  parts: { launcher: LauncherLink; gate: GateSession; cgroup: string | undefined },
-): Promise<{ guard: Guard | undefined; notes: string[] }> {
-  const { launcher, gate, cgroup } = parts;
+  parts: { launcher: LauncherLink; gate: GateSession },
+): Promise<{ guard: Guard | undefined; notes: string[]; cgroup: string | undefined }> {
+  const { launcher, gate } = parts;
   const { owner, stateDir } = options.open;
-  const { wantsGate } = await link.next("attached");
+  await attach(link, options);
+  const { wantsGate, cgroup } = await link.next("connected");
   gate.install(launcher, { gate: wantsGate, ioUring: options.ioUring });
   const { note, tableFd } = gate;
   link.say({ kind: "baseline", tableFd, ...note !== undefined && { note } });
   if (gate.listener < 0) {
     const { notes } = await link.next("ready");
-    return { guard: undefined, notes };
+    return { guard: undefined, notes, cgroup };
   }
   // from the go on calls wait at the gate, and somebody must be there whatever happens to us
   const guarded = { listener: gate.listener, tableFd, stateDir, owner };
@@ -281,7 +296,7 @@ async function prepare(
       guard.stdin.write(Uint8Array.of(TAKE_OVER));
       guard.stdin.flush();
     });
-    return { guard, notes };
+    return { guard, notes, cgroup };
   } catch (thrown) {
     guard.kill("SIGKILL");
     throw thrown;
@@ -295,28 +310,25 @@ async function runWith(
 ): Promise<SessionResult> {
   const { spec } = options;
   const envNames = spec.env.map((entry) => entry.slice(0, entry.indexOf("=")));
-  const names = kernelNames();
-  link.say({ kind: "open", envNames, ...names && { kernelNames: names }, ...options.open });
   const launcher = startLauncher(options);
   const { child, pid, commandFd } = launcher;
   const gate = new GateSession();
   let guard: Guard;
-  const cgroup = makeCommandCgroup(pid);
+  link.say({ kind: "open", envNames, launcherPid: pid, ...options.open });
   const signals = forwardSignals(pid);
   try {
     writeSync(commandFd, `${JSON.stringify(spec)}\n`);
-    const prepared = await prepare(link, options, { launcher, gate, cgroup });
-    link.say({ kind: "arm", pid, ...cgroup !== undefined && { cgroup } });
+    const prepared = await prepare(link, options, { launcher, gate });
+    link.say({ kind: "arm", pid });
     await link.next("armed");
     reporter.starting(prepared.notes);
     options.companion?.start();
     writeSync(commandFd, "g");
     // without a gate after the go: the command need not wait for it
-    guard = prepared.guard ?? spawnGuard(options.self, { pid, cgroup });
+    guard = prepared.guard ?? spawnGuard(options.self, { pid, cgroup: prepared.cgroup });
   } catch (thrown) {
     closeSync(commandFd);
     await child.exited;
-    if (cgroup !== undefined) removeCommandCgroup(cgroup);
     throw thrown;
   }
   closeSync(commandFd);

@@ -2,7 +2,8 @@
  * The kernel's own type information (BTF), asked for names. Each tracepoint has a typedef btf_trace_NAME, so its name stands in the
  * string section, of the kernel itself or of the module that brings it (libbpf parses all of it anew for each question: 10 ms).
  */
-import { existsSync, readFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readSync } from "node:fs";
+import { BTF_STRINGS_BYTES_MAX } from "../../base/limits.ts";
 
 const FOLDER = "/sys/kernel/btf";
 
@@ -44,21 +45,49 @@ export function hasTracepoint(names: readonly string[], tracepoint: string): boo
   return names.includes(typedefOf(tracepoint));
 }
 
+/** struct btf_header (include/uapi/linux/btf.h): where its fields stand. */
+const BTF_HEADER = { BYTES: 24, HDR_LEN: 4, STR_OFF: 16, STR_LEN: 20 } as const;
+
+/** The string section of a BTF file; empty for what is none. */
+function stringsOf(path: string): Buffer {
+  const fd = openSync(path, "r");
+  try {
+    const header = Buffer.alloc(BTF_HEADER.BYTES);
+    if (readSync(fd, header, 0, header.length, 0) < header.length) return Buffer.alloc(0);
+    const at = header.readUInt32LE(BTF_HEADER.HDR_LEN) + header.readUInt32LE(BTF_HEADER.STR_OFF);
+    const strings = Buffer.allocUnsafe(
+      Math.min(header.readUInt32LE(BTF_HEADER.STR_LEN), BTF_STRINGS_BYTES_MAX),
+    );
+    // the kernel gives a page at a time
+    let done = 0;
+    for (let got = 1; got > 0 && done < strings.length; done += got) {
+      got = readSync(fd, strings, done, strings.length - done, at + done);
+    }
+    return strings.subarray(0, done);
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /**
- * Which of the names above this kernel's type information has (8 ms); undefined: it has none. A filesystem's tracepoints may stand in its
+ * Which of the names above this kernel's type information has; undefined: it has none. A filesystem's tracepoints may stand in its
  * module's own, only while that is loaded.
  */
 export function kernelNames(): string[] | undefined {
   if (!existsSync(`${FOLDER}/vmlinux`)) return undefined;
-  const vmlinux = readFileSync(`${FOLDER}/vmlinux`);
-  const modules = MODULES.map((name) => `${FOLDER}/${name}`).filter(existsSync)
-    .map((path) => readFileSync(path));
-  const wanted = [
+  const wanted = new Set([
     ...[...REQUIRED_TRACEPOINTS, ...OPTIONAL_TRACEPOINTS].map(typedefOf),
     ...NEWEST_NAMES,
-  ];
-  return wanted.filter((name) => {
-    const text = `\0${name}\0`;
-    return [vmlinux, ...modules].some((bytes) => bytes.includes(text, 0, "latin1"));
-  });
+  ]);
+  const found: string[] = [];
+  for (const path of ["vmlinux", ...MODULES].map((name) => `${FOLDER}/${name}`)) {
+    if (!existsSync(path)) continue;
+    const strings = stringsOf(path);
+    for (const name of wanted) {
+      if (!strings.includes(`\0${name}\0`, 0, "latin1")) continue;
+      found.push(name);
+      wanted.delete(name);
+    }
+  }
+  return found;
 }

@@ -1,7 +1,8 @@
 /**
  * The BPF object: opened from the embedded bytes, sized for this machine, loaded, attached. What a kernel lacks is found out here
  * and said with the feature's name and the minimum kernel; what it lacks but we can do without is left out and reported
- * (`hooks`). States: opened -> loaded -> attached -> closed. Everything detaches when the process ends, however it ends.
+ * (`hooks`). States: opened -> loaded -> attached -> closed. Everything detaches when the process ends, however it ends. This runs on
+ * the main thread; who reads what the programs send makes a KernelSide of the handles.
  */
 import { type Pointer, read } from "bun:ffi";
 import { readFileSync } from "node:fs";
@@ -19,14 +20,15 @@ import {
   REQUIRED_TRACEPOINTS,
 } from "./kernel_types.ts";
 import { loadError, missingFeature } from "./load_error.ts";
-import { mapShared, PROT_READ_WRITE, Ring } from "./ring.ts";
+import type { KernelHandles } from "./kernel_side.ts";
+import { mapShared, PROT_READ_WRITE } from "./ring.ts";
 import { Shared, SHARED_BYTES } from "./shared.ts";
 
 /** Slots of scratch memory beside one for each CPU: SCRATCH_SPARE of bpf/state.h. */
 const SCRATCH_SPARE = 8;
 const LOG_BYTES = 64 * 1024;
-/** struct inode_key of bpf/state.h: dev, gen (u32 each), ino (u64). */
-const INODE_KEY_BYTES = 16;
+/** From how much of the ring on a task that fills it is stopped by the kernel side itself. */
+const STOP_PART = 0.75;
 
 /** The program of each tracepoint: on_NAME, for the life of processes without its long prefix. */
 function programOf(tracepoint: string): string {
@@ -35,12 +37,11 @@ function programOf(tracepoint: string): string {
 
 type State = "opened" | "loaded" | "attached" | "closed";
 
-/** The loaded recorder. Make it, set `shared`, then `attach`. */
+/** The loaded recorder. Make it, then `attach`. */
 export class RecorderObject {
-  readonly ring: Ring;
-  readonly shared: Shared;
-  /** Names of the kernel hooks in use. */
-  readonly hooks: string[];
+  /** For the thread that reads. */
+  readonly handles: KernelHandles;
+  readonly #shared: Shared;
   readonly #object: Pointer;
   readonly #log = pinned(LOG_BYTES);
   #state: State = "opened";
@@ -71,15 +72,21 @@ export class RecorderObject {
         throw missingFeature(`the tracepoint ${tracepoint} for BPF`, "5.5");
       }
     }
-    this.hooks = this.#chooseHooks(names);
+    const hooks = this.#chooseHooks(names);
     this.#setEntries("ring", ringBytes);
     this.#setEntries("scratches", room.scratchSlots ?? cpuCount() + SCRATCH_SPARE);
     if (room.inodes !== undefined) this.#setEntries("inodes", room.inodes);
     const code = libbpf().bpf_object__load(object);
     if (code !== 0) throw loadError(-code, this.#log.bytes);
     this.#state = "loaded";
-    this.ring = new Ring(libbpf().bpf_map__fd(this.#map("ring")), ringBytes);
-    this.shared = this.#mapShared();
+    this.#shared = this.#mapShared();
+    this.handles = {
+      ringFd: libbpf().bpf_map__fd(this.#map("ring")),
+      ringBytes,
+      sharedFd: libbpf().bpf_map__fd(this.#map(".bss")),
+      inodesFd: libbpf().bpf_map__fd(this.#map("inodes")),
+      hooks,
+    };
   }
 
   /** Leaves out the optional programs whose tracepoint this kernel's own type information does not have. */
@@ -142,13 +149,19 @@ export class RecorderObject {
     return new Shared(mapShared(libbpf().bpf_map__fd(map), SHARED_BYTES, PROT_READ_WRITE));
   }
 
-  /** Attaches every loaded program. @throws {DiffKeeperError} `no_privilege`, `unsupported_kernel`. */
-  attach(): void {
+  /**
+   * Attaches every loaded program. From then on everything is recorded but what `self`, the recorder, does.
+   * @throws {DiffKeeperError} `no_privilege`, `unsupported_kernel`.
+   */
+  attach(self: number): void {
     if (this.#state !== "loaded") {
       throw new DiffKeeperError("defect", "the recorder is attached once");
     }
+    this.#shared.selfTgid = self;
+    this.#shared.stopMark = Math.floor(this.handles.ringBytes * STOP_PART);
+    this.#shared.enabled = true;
     for (const tracepoint of [...REQUIRED_TRACEPOINTS, ...OPTIONAL_TRACEPOINTS]) {
-      if (!this.hooks.includes(`tp_btf/${tracepoint}`)) continue;
+      if (!this.handles.hooks.includes(`tp_btf/${tracepoint}`)) continue;
       const program = this.#program(programOf(tracepoint));
       const link = pointerOf(libbpf().bpf_program__attach(program));
       if (link === undefined) throw loadError(errno(), this.#log.bytes);
@@ -157,23 +170,7 @@ export class RecorderObject {
     this.#state = "attached";
   }
 
-  /**
-   * Says in which watched folder an inode lies that has other names too: opened by one outside, it is recorded all the same. Kept
-   * without a generation, which a scan does not know.
-   */
-  putLinked(inode: { dev: number; ino: number }, root: number): void {
-    const key = pinned(INODE_KEY_BYTES);
-    const view = new DataView(key.bytes.buffer);
-    view.setUint32(0, inode.dev, true);
-    view.setBigUint64(8, BigInt(inode.ino), true);
-    const verdict = pinned(8);
-    new DataView(verdict.bytes.buffer).setInt32(0, root, true);
-    const map = libbpf().bpf_map__fd(this.#map("inodes"));
-    // a full map is counted by the kernel side, and what is missed here the audit finds
-    libbpf().bpf_map_update_elem(map, key.address, verdict.address, 0);
-  }
-
-  /** Detaches and frees. The ring stays mapped until the process ends. */
+  /** Detaches and frees. What is mapped stays so until the process ends. */
   close(): void {
     for (const link of this.#links) libbpf().bpf_link__destroy(link);
     this.#links = [];
