@@ -7,8 +7,9 @@
  */
 import { dlopen, FFIType, type Pointer, ptr, read } from "bun:ffi";
 import { DiffKeeperError } from "../src/base/error.ts";
+import { portableErrno, portableLibc } from "./portable_libc.ts";
 
-const library = dlopen("libc.so.6", {
+const SYMBOLS = {
   /** man 2 openat. Returns a descriptor or -1. */
   openat: {
     args: [
@@ -237,16 +238,27 @@ const library = dlopen("libc.so.6", {
     args: [],
     returns: "ptr", // int *, one per thread; this module is loaded once per thread
   },
-});
+} as const;
 
-/** The functions themselves. A negative result means failure: read `errno()` before anything else is called. */
-export const libc = library.symbols;
+function load() {
+  return dlopen("libc.so.6", SYMBOLS).symbols;
+}
+type Libc = ReturnType<typeof load>;
+
+/** Whether the C library's own calls are there: recording needs them, reading does without. */
+export const IS_LINUX: boolean = process.platform === "linux";
+
+/**
+ * The functions themselves. A negative result means failure: read `errno()` before anything else is called. Elsewhere than on Linux
+ * only those that restoring needs are there.
+ */
+export const libc: Libc = IS_LINUX ? load() : portableLibc as unknown as Libc;
 
 const errnoAddress = libc.__errno_location();
 
 /** The error number of the libc call made just before, in this thread. */
 export function errno(): number {
-  return errnoAddress === null ? 0 : read.i32(errnoAddress, 0);
+  return errnoAddress === null ? portableErrno() : read.i32(errnoAddress, 0);
 }
 
 /** Error numbers that callers tell apart (asm-generic/errno.h; the same on x86-64 and arm64). */

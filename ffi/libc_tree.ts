@@ -4,8 +4,10 @@
  * cannot lead elsewhere, and a tree deeper than PATH_MAX works.
  */
 import { dlopen, FFIType } from "bun:ffi";
+import { IS_LINUX } from "./libc.ts";
+import { portableLibcTree } from "./portable_libc.ts";
 
-const library = dlopen("libc.so.6", {
+const SYMBOLS = {
   /** man 2 mkdirat. */
   mkdirat: {
     args: [
@@ -156,10 +158,15 @@ const library = dlopen("libc.so.6", {
     ],
     returns: "i32", // int
   },
-});
+} as const;
+
+function load() {
+  return dlopen("libc.so.6", SYMBOLS).symbols;
+}
+type LibcTree = ReturnType<typeof load>;
 
 /** The functions themselves. A negative result means failure: read `errno()` of libc.ts before anything else is called. */
-export const libcTree = library.symbols;
+export const libcTree: LibcTree = IS_LINUX ? load() : portableLibcTree as unknown as LibcTree;
 
 /** Flags of the *at calls (linux/fcntl.h; the same on x86-64 and arm64). */
 export const At = { FDCWD: -100, SYMLINK_NOFOLLOW: 0x100, REMOVEDIR: 0x200 } as const;

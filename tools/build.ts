@@ -3,12 +3,16 @@
  * libraries that are embedded, and the compiled binary. A step is skipped when the hash of its inputs and of its command
  * is the one of its last success (kept in build/stamps/). Each output appears by rename, so that two builds in one
  * checkout never see half a file.
+ * --target linux-x64|linux-arm64|darwin-arm64|darwin-x64: a binary for that system that only reads traces, dist/diffkeeper-TARGET
+ * (recording binaries are built on the system they are for). The other runtimes are npm packages, fetched once into build/runtimes/.
  * --oldest: a binary that uses nothing that came after Linux 5.15 (tools/kernels tests it).
  */
 import { createHash } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, realpathSync } from "node:fs";
 import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { stripSignature } from "./mach_o.ts";
 
 const ROOT = join(import.meta.dir, "..");
 const ARCH = process.arch === "arm64"
@@ -187,6 +191,72 @@ function binaryStep(): Step {
   };
 }
 
+/** The npm package of the runtime for each target. */
+const RUNTIMES: Readonly<Record<string, string>> = {
+  "linux-x64": "@oven/bun-linux-x64",
+  "linux-arm64": "@oven/bun-linux-aarch64",
+  "darwin-arm64": "@oven/bun-darwin-aarch64",
+  "darwin-x64": "@oven/bun-darwin-x64",
+};
+
+/** Fetches the runtime of a target by npm, which checks it against the registry's digest. */
+function runtimeStep(target: string): Step {
+  const name = `${RUNTIMES[target] ?? ""}@${Bun.version}`;
+  const output = `build/runtimes/${target}/bun`;
+  return {
+    name: `runtime-${target}`,
+    inputs: [],
+    key: name,
+    outputs: [output],
+    run() {
+      const folder = dirname(output);
+      command(["npm", "pack", "--silent", name, "--pack-destination", folder]);
+      const [archive = ""] = glob(`${folder}/*.tgz`);
+      command(["tar", "xzf", archive, "-C", folder, "--strip-components=2", "package/bin/bun"]);
+      rmSync(join(ROOT, archive));
+    },
+  };
+}
+
+/** A binary that only reads: nothing of the recorder is in it, no library and no BPF object. */
+function readerStep(target: string): Step {
+  const runtime = `build/runtimes/${target}/bun`;
+  const output = `${BINARY}-${target}`;
+  const flags = ["--compile", "--minify-syntax", "--format=esm", `--target=bun-${target}`];
+  flags.push("--no-compile-autoload-dotenv", "--no-compile-autoload-bunfig");
+  flags.push(`--compile-executable-path=${runtime}`);
+  const sources = glob("{src,ffi,wasm}/**/*.{ts,wasm}").filter((path) =>
+    !path.endsWith("_test.ts")
+  );
+  return {
+    name: `reader-${target}`,
+    inputs: ["package.json", "package-lock.json", ...sources, WASM_MODULE, runtime],
+    key: [...flags, "unsigned x64"].join(" "),
+    outputs: [output],
+    run() {
+      const argv = [process.execPath, "build", ...flags, "src/cli/reader.ts"];
+      command([...argv, "--outfile", temporary(output)]);
+      if (target === "darwin-x64") unsign(join(ROOT, temporary(output)));
+      publish(output);
+    },
+  };
+}
+
+/** The runtime's own signature, which the bundler leaves in although it adds to the file (for arm64 it signs anew). */
+function unsign(path: string): void {
+  const file = readFileSync(path);
+  if (stripSignature(file)) writeFileSync(path, file);
+}
+
+function buildReader(target: string): void {
+  if (RUNTIMES[target] === undefined) {
+    fail(`there is no target "${target}"`, `one of ${Object.keys(RUNTIMES).join(", ")}`);
+  }
+  perform(wasmStep());
+  perform(runtimeStep(target));
+  perform(readerStep(target));
+}
+
 /** Half-made outputs of this run, if a tool failed. */
 function removeTemporaries(): void {
   for (const path of glob(`{dist,build}/**/*.${process.pid}.tmp`)) rmSync(join(ROOT, path));
@@ -194,9 +264,18 @@ function removeTemporaries(): void {
 
 if (import.meta.main) {
   process.on("exit", removeTemporaries);
-  perform(bpfStep(BPF_OBJECT));
-  perform(bpfStep(BPF_NEWEST_OBJECT, "DK_NEWEST"));
-  perform(wasmStep());
-  for (const name of LIBRARIES) perform(libraryStep(name));
-  perform(binaryStep());
+  const { values } = parseArgs({
+    options: {
+      target: { type: "string", multiple: true, default: [] },
+      oldest: { type: "boolean" },
+    },
+  });
+  if (values.target.length > 0) { for (const target of values.target) buildReader(target); }
+  else {
+    perform(bpfStep(BPF_OBJECT));
+    perform(bpfStep(BPF_NEWEST_OBJECT, "DK_NEWEST"));
+    perform(wasmStep());
+    for (const name of LIBRARIES) perform(libraryStep(name));
+    perform(binaryStep());
+  }
 }

@@ -7,7 +7,7 @@ import { compactTrace } from "../compact/compact_trace.ts";
 import { settingsOf } from "../compact/compactor.ts";
 import { findTraceFile } from "../store/trace_open.ts";
 import { ProgressLine, ResultWriter } from "./output.ts";
-import { progressText } from "./record_compaction.ts";
+import { progressText } from "./compact_progress.ts";
 import { aboutTrace, onTrace } from "./trace_options.ts";
 
 interface CompactFlags {

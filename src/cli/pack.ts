@@ -6,7 +6,7 @@ import type { EmbedReport } from "../compact/embed.ts";
 import { packTrace } from "../compact/pack_trace.ts";
 import { base64Of, isText, textOf } from "../history/path_text.ts";
 import { oneLine, ProgressLine, ResultWriter, stderr } from "./output.ts";
-import { progressText } from "./record_compaction.ts";
+import { progressText } from "./compact_progress.ts";
 import { aboutTrace, onTrace } from "./trace_options.ts";
 
 /** Files that are named which could not be embedded; --json has more. */

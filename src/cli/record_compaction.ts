@@ -13,10 +13,11 @@ import {
 import { formatBytes } from "../base/units.ts";
 import { BackgroundCompactor } from "../compact/background.ts";
 import { EFFORT_FAST, EFFORT_SMALL } from "../compact/blob_maker.ts";
-import { type CompactProgress, compactTrace } from "../compact/compact_trace.ts";
+import { compactTrace } from "../compact/compact_trace.ts";
 import { settingsOf } from "../compact/compactor.ts";
 import type { Companion } from "../record/session.ts";
 import { findTraceFile } from "../store/trace_open.ts";
+import { progressText } from "./compact_progress.ts";
 
 const MODES = ["off", "on", "after"] as const;
 /** When the trace of a recording is packed. */
@@ -94,11 +95,4 @@ export class RecordCompaction implements Companion {
     }
     return notes;
   }
-}
-
-/** How far a compaction is, in a line. */
-export function progressText({ lastSeq, bytesBefore, bytesAfter }: CompactProgress): string {
-  return `packing, up to #${lastSeq}: ${formatBytes(bytesBefore)} are now ${
-    formatBytes(bytesAfter)
-  }`;
 }

@@ -6,28 +6,6 @@ import { Command, CommanderError } from "commander";
 import { asDiffKeeperError, DiffKeeperError, exitCodeOf } from "../base/error.ts";
 import manifest from "../../package.json" with { type: "json" };
 import { reportError, stderr, stdout } from "./output.ts";
-import * as compactCommand from "./compact.ts";
-import * as exportCommand from "./export.ts";
-import * as infoCommand from "./info.ts";
-import * as launchCommand from "./launch.ts";
-import * as packCommand from "./pack.ts";
-import * as recordCommand from "./record.ts";
-import * as statsCommand from "./stats.ts";
-import * as timelineCommand from "./timeline.ts";
-import * as verifyCommand from "./verify.ts";
-
-const COMMANDS = [
-  recordCommand,
-  timelineCommand,
-  exportCommand,
-  infoCommand,
-  verifyCommand,
-  statsCommand,
-  compactCommand,
-  packCommand,
-  launchCommand,
-] as const;
-
 const EXAMPLES = `
 Examples:
   sudo diffkeeper record -- make test       # record every change to the files under this folder
@@ -38,8 +16,13 @@ Examples:
   diffkeeper verify                         # whether the trace is whole
   diffkeeper compact                        # make the trace small`;
 
-/** The whole program with all its commands; made anew on each call, so that tests can run it twice. */
-export function createProgram(): Command {
+/** A module of this folder that adds a command. */
+export interface CommandModule {
+  register(program: Command): void;
+}
+
+/** The whole program with its commands; made anew on each call, so that tests can run it twice. */
+export function createProgram(commands: readonly CommandModule[]): Command {
   const program = new Command("diffkeeper")
     .description("A flight recorder for the files of any command: record, look, go back.")
     .version(manifest.version, "-V, --version", "print the version")
@@ -48,7 +31,7 @@ export function createProgram(): Command {
     .addHelpText("after", EXAMPLES)
     .enablePositionalOptions()
     .showSuggestionAfterError(true);
-  for (const command of COMMANDS) command.register(program);
+  for (const command of commands) command.register(program);
   for (const command of [program, ...program.commands]) {
     command.exitOverride().configureOutput({
       outputError: () => undefined,
@@ -64,7 +47,10 @@ export function createProgram(): Command {
 }
 
 /** Runs the command line of this process to its end and sets the exit code. */
-export async function run(argv: readonly string[] = process.argv.slice(2)): Promise<void> {
+export async function run(
+  commands: readonly CommandModule[],
+  argv: readonly string[] = process.argv.slice(2),
+): Promise<void> {
   const json = wantsJson(argv);
   // A failure in a callback or of a promise that nobody awaits is shown like any other error.
   const onStray = (thrown: unknown) => {
@@ -74,7 +60,7 @@ export async function run(argv: readonly string[] = process.argv.slice(2)): Prom
   };
   process.on("uncaughtException", onStray).on("unhandledRejection", onStray);
   try {
-    const program = createProgram();
+    const program = createProgram(commands);
     if (argv.length === 0) {
       program.outputHelp({ error: true });
       process.exitCode = exitCodeOf("usage");
@@ -85,7 +71,7 @@ export async function run(argv: readonly string[] = process.argv.slice(2)): Prom
   } catch (thrown) {
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return;
     const error = thrown instanceof CommanderError
-      ? usageError(thrown, argv)
+      ? usageError(thrown, commands, argv)
       : asDiffKeeperError(thrown);
     reportError(error, { json });
     process.exitCode = exitCodeOf(error.code);
@@ -111,9 +97,14 @@ function refuseUnknownHelp(program: Command, argv: readonly string[]): void {
 }
 
 /** Commander's message without its prefix, its suggestion as the hint. */
-function usageError(error: CommanderError, argv: readonly string[]): DiffKeeperError {
+function usageError(
+  error: CommanderError,
+  commands: readonly CommandModule[],
+  argv: readonly string[],
+): DiffKeeperError {
   const [first = "", suggestion] = error.message.replace(/^error: /, "").split("\n");
-  const verb = createProgram().commands.find((command) => command.name() === argv[0])?.name();
+  const verb = createProgram(commands).commands.find((command) => command.name() === argv[0])
+    ?.name();
   const help = `run: diffkeeper ${verb === undefined ? "" : `${verb} `}--help`;
   const nearest = /Did you mean (.+)\?/.exec(suggestion ?? "")?.[1];
   const hint = nearest === undefined ? help : `did you mean "${nearest}"? Otherwise ${help}`;

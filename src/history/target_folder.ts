@@ -5,7 +5,7 @@
 import { chmodSync, constants, fchmodSync, fstatSync, mkdirSync, realpathSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { DiffKeeperError } from "../base/error.ts";
-import { cString, Errno, errno, errnoText, libc } from "../../ffi/libc.ts";
+import { cString, Errno, errno, errnoText, IS_LINUX, libc } from "../../ffi/libc.ts";
 import { At, libcTree } from "../../ffi/libc_tree.ts";
 import { closeFd, openFolder } from "./target.ts";
 import { binaryOf, quoted } from "./path_text.ts";
@@ -81,7 +81,7 @@ function openClosed(parent: number, name: string): number {
   const path = libc.openat(parent, cString(name), PATH_FLAGS, 0);
   if (path >= 0) {
     try {
-      if ((fstatSync(path).mode & OWN_RIGHTS) !== OWN_RIGHTS) {
+      if (IS_LINUX && (fstatSync(path).mode & OWN_RIGHTS) !== OWN_RIGHTS) {
         chmodSync(`/proc/self/fd/${path}`, OWN_RIGHTS);
       }
     } catch {
