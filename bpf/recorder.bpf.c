@@ -223,9 +223,9 @@ int BPF_PROG(on_ext4_mark_inode_dirty, struct inode *inode) {
 
 /* From 6.13 on every filesystem tells of a new ctime, in the midst of the change: the state is taken at the end of the call. ext4's
  * own hook tells of all but extended attributes. */
-static __always_inline int ctime_set(struct inode *inode) {
+static __always_inline int changing(struct inode *inode) {
   struct task_state *st = bpf_task_storage_get(&tasks, bpf_get_current_task_btf(), 0, 0);
-  if (!st || !st->pending) return 0;
+  if (!st || !st->pending || !inode) return 0;
   if (GET(GET(inode, inode, i_sb), super_block, s_magic) == EXT4_SUPER_MAGIC) {
     if (st->pending == 2 && touch(st, inode)) take_number(st);
     return 0;
@@ -235,11 +235,11 @@ static __always_inline int ctime_set(struct inode *inode) {
   return 0;
 }
 SEC("tp_btf/inode_set_ctime_to_ts")
-int BPF_PROG(on_inode_set_ctime_to_ts, struct inode *inode) { return ctime_set(inode); }
+int BPF_PROG(on_inode_set_ctime_to_ts, struct inode *inode) { return changing(inode); }
 SEC("tp_btf/ctime_ns_xchg")
-int BPF_PROG(on_ctime_ns_xchg, struct inode *inode) { return ctime_set(inode); }
+int BPF_PROG(on_ctime_ns_xchg, struct inode *inode) { return changing(inode); }
 SEC("tp_btf/ctime_xchg_skip")
-int BPF_PROG(on_ctime_xchg_skip, struct inode *inode) { return ctime_set(inode); }
+int BPF_PROG(on_ctime_xchg_skip, struct inode *inode) { return changing(inode); }
 
 /* Inside the inode lock: the order of writes on one inode, and their true offset. */
 static __always_inline int in_lock(struct inode *inode, s64 pos) {
@@ -264,14 +264,9 @@ int BPF_PROG(on_xfs_file_buffered_write, struct kiocb *iocb) {
   return in_lock(BPF_CORE_READ(file, f_inode), BPF_CORE_READ(iocb, ki_pos));
 }
 
-/* btrfs reserves space for each write while it holds the inode's lock; the hook does not say for which. The file position is that
- * before the write: the call still holds its lock. */
-SEC("tp_btf/update_bytes_may_use")
-int BPF_PROG(on_update_bytes_may_use) {
-  struct task_state *st = bpf_task_storage_get(&tasks, bpf_get_current_task_btf(), 0, 0);
-  if (!st || !st->file || st->lock_seq || st->fifo) return 0;
+/* The same where the hook does not say at which offset. The file position is that before the write: the call still holds its lock. */
+static __always_inline int in_lock_unplaced(struct task_state *st) {
   struct inode *inode = (void *)st->inode;
-  if (GET(GET(inode, inode, i_sb), super_block, s_magic) != BTRFS_SUPER_MAGIC) return 0;
   struct file *file = (void *)st->file;
   bool append = GET(file, file, f_flags) & O_APPEND;
   st->lock_pos = append ? GET(inode, inode, i_size) : GET(file, file, f_pos);
@@ -279,6 +274,18 @@ int BPF_PROG(on_update_bytes_may_use) {
   st->lock_seq = __sync_fetch_and_add(&dk_shared.lock_counter, 1) + 1;
   return 0;
 }
+
+/* btrfs reserves space for each write while it holds the inode's lock; the hook does not say for which. */
+SEC("tp_btf/update_bytes_may_use")
+int BPF_PROG(on_update_bytes_may_use) {
+  struct task_state *st = bpf_task_storage_get(&tasks, bpf_get_current_task_btf(), 0, 0);
+  if (!st || !st->file || st->lock_seq || st->fifo) return 0;
+  struct inode *inode = (void *)st->inode;
+  if (GET(GET(inode, inode, i_sb), super_block, s_magic) != BTRFS_SUPER_MAGIC) return 0;
+  return in_lock_unplaced(st);
+}
+
+#include "fentry.h"
 
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child) {

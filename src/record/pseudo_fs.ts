@@ -62,3 +62,12 @@ export function pseudoFsOfPath(path: Buffer): string | undefined {
     return undefined;
   }
 }
+
+/** The magic number of the filesystem that a path lies on, 0 when it cannot be asked. */
+export function filesystemOf(path: string): number {
+  try {
+    return statfsSync(path).type >>> 0;
+  } catch {
+    return 0; // whether it can be watched at all is for others to say
+  }
+}

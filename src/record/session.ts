@@ -4,6 +4,7 @@
  */
 import { closeSync, readFileSync, writeSync } from "node:fs";
 import { constants } from "node:os";
+import { resolve } from "node:path";
 import { errno, errnoText, libc, pinned } from "../../ffi/libc.ts";
 import { DiffKeeperError } from "../base/error.ts";
 import { OPEN_FILES_MIN } from "../base/limits.ts";
@@ -19,8 +20,8 @@ import { KEEP, TAKE_OVER } from "./guard.ts";
 import { commandEnvironment, type CommandUser } from "./invoker.ts";
 import { type LaunchSpec, missingCommand } from "./launcher.ts";
 import type { FromWorker, OpenRequest, RecordingSummary, ToWorker } from "./messages.ts";
-import { kernelNames } from "../capture/ebpf/kernel_types.ts";
 import { RecorderObject } from "../capture/ebpf/object.ts";
+import { filesystemOf } from "./pseudo_fs.ts";
 import { forwardSignals, onEndSignals } from "./signals.ts";
 
 /** Told how the recording goes. */
@@ -256,9 +257,10 @@ function startLauncher(options: SessionOptions & { spec: LaunchSpec }) {
 
 /** Loads and attaches the kernel side, on this thread: meanwhile the worker starts, and makes what needs none of it. */
 async function attach(link: WorkerLink, options: SessionOptions): Promise<void> {
-  const { ringBytes, testing } = options.open;
+  const { ringBytes, testing, folders, cwd } = options.open;
   try {
-    const kernel = new RecorderObject(ringBytes, kernelNames(), testing);
+    const filesystems = folders.map((folder) => filesystemOf(resolve(cwd, folder)));
+    const kernel = RecorderObject.load({ ringBytes, filesystems, room: testing });
     kernel.attach(process.pid);
     link.say({ kind: "attached", handles: kernel.handles });
   } catch (thrown) {

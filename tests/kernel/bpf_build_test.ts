@@ -5,11 +5,14 @@
 import { afterAll, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { libbpf, openObject } from "../../ffi/libbpf.ts";
-import { pinned } from "../../ffi/libc.ts";
+import { libbpf, openObject, pointerOf } from "../../ffi/libbpf.ts";
+import { cString, pinned } from "../../ffi/libc.ts";
+import { chooseHooks, hookNames } from "../../src/capture/ebpf/hooks.ts";
 import { obstacle, removeScratch, ROOT, run, scratch } from "../proofs/_kit.ts";
 
 const LOG_BYTES = 1 << 16;
+/** ext4, xfs, btrfs, overlayfs. */
+const ALL_FILESYSTEMS = [0xef53, 0x58465342, 0x9123683e, 0x794c7630];
 const TRIPLE = process.arch === "arm64" ? "aarch64-linux-gnu" : "x86_64-linux-gnu";
 const HOST = process.arch === "arm64" ? "arm64" : "x86";
 const hasClang = Bun.which("clang") !== null;
@@ -44,6 +47,14 @@ test.skipIf(reason !== "")(
     const log = pinned(LOG_BYTES);
     const object = openObject(readFileSync(compiled(HOST, "-DDK_OLDEST")), log);
     if (object === undefined) throw new Error("the object does not open");
+    const machine = { names: hookNames(), filesystems: ALL_FILESYSTEMS, allowsFentry: false };
+    for (const { program } of chooseHooks(machine).left) {
+      const found = pointerOf(
+        libbpf().bpf_object__find_program_by_name(object, cString(program)),
+      );
+      if (found === undefined) throw new Error(`no program ${program}`);
+      libbpf().bpf_program__set_autoload(found, false);
+    }
     const code = libbpf().bpf_object__load(object);
     const said = new TextDecoder().decode(log.bytes.subarray(0, log.bytes.indexOf(0)));
     libbpf().bpf_object__close(object);

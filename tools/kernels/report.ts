@@ -34,7 +34,11 @@ export function reportIn(output: string): GuestReport | undefined {
 /** Hooks in few words: the five that are always there are "calls". */
 function hooksText(hooks: readonly string[]): string {
   const ext4 = hooks.filter((hook) => hook.includes("ext4_")).length;
-  return `${hooks.length - ext4} calls${ext4 > 0 ? ` + ${ext4} ext4` : ""}`;
+  const functions = hooks.filter((hook) => hook.startsWith("fentry/")).length;
+  const more = [[ext4, "ext4"], [functions, "functions"]].filter(([count]) => count !== 0);
+  return [[hooks.length - ext4 - functions, "calls"], ...more].map((one) => one.join(" ")).join(
+    " + ",
+  );
 }
 
 /** What a guest's report says about a kernel of which something is expected. */
@@ -70,7 +74,7 @@ export function rowOf(kernel: Kernel, report: GuestReport | undefined, seconds: 
 export function lineOf(row: Row): string {
   const cells = [
     row.kernel.padEnd(12),
-    row.hooks.padEnd(16),
+    row.hooks.padEnd(30),
     `${row.events.padStart(9)} events`,
     `${row.lost.padStart(3)} lost`,
     row.verdict.padEnd(7),

@@ -2,12 +2,11 @@
  * Why the kernel refuses the recorder, in words: the missing feature with the first kernel that has it, the missing privilege, or
  * what the verifier says. Asked only after something failed.
  */
-import { readFileSync } from "node:fs";
 import { libbpf } from "../../../ffi/libbpf.ts";
 import { Errno, errnoText } from "../../../ffi/libc.ts";
 import { DiffKeeperError } from "../../base/error.ts";
+import { lockdown } from "./hooks.ts";
 
-const LOCKDOWN_PATH = "/sys/kernel/security/lockdown";
 const LINE_CHARS_MAX = 200;
 /** Map types (enum bpf_map_type of include/uapi/linux/bpf.h) that came last, and when. */
 const MAP_TYPES = [
@@ -22,14 +21,6 @@ export function missingFeature(feature: string, minimum: string): DiffKeeperErro
     `cannot record: this kernel lacks ${feature} (needs Linux ${minimum})`,
     { hint: "run it on a kernel from 5.15 on, built with CONFIG_DEBUG_INFO_BTF=y" },
   );
-}
-
-function isLockedDown(): boolean {
-  try {
-    return readFileSync(LOCKDOWN_PATH, "utf8").includes("[confidentiality]");
-  } catch {
-    return false;
-  }
 }
 
 /** The verifier's last word: the line before its statistics. */
@@ -63,7 +54,7 @@ export function loadError(code: number, log: Uint8Array): DiffKeeperError {
       return missingFeature(feature, minimum);
     }
   }
-  if (isLockedDown()) {
+  if (lockdown() === "confidentiality") {
     return new DiffKeeperError(
       "unsupported_kernel",
       "cannot record: this kernel is locked down (confidentiality), so BPF may not read its memory",

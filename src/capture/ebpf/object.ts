@@ -13,12 +13,8 @@ import { libbpf, openObject, pointerOf } from "../../../ffi/libbpf.ts";
 import { cString, errno, errnoText, pinned } from "../../../ffi/libc.ts";
 import { DiffKeeperError } from "../../base/error.ts";
 import { DK_ABI } from "../../format/kernel_record.ts";
-import {
-  hasTracepoint,
-  NEWEST_NAMES,
-  OPTIONAL_TRACEPOINTS,
-  REQUIRED_TRACEPOINTS,
-} from "./kernel_types.ts";
+import { chooseHooks, type Hook, isNewest, lockdown, type Machine } from "./hooks.ts";
+import { kernelNames } from "./kernel_types.ts";
 import { loadError, missingFeature } from "./load_error.ts";
 import type { KernelHandles } from "./kernel_side.ts";
 import { mapShared, PROT_READ_WRITE } from "./ring.ts";
@@ -30,54 +26,46 @@ const LOG_BYTES = 64 * 1024;
 /** From how much of the ring on a task that fills it is stopped by the kernel side itself. */
 const STOP_PART = 0.75;
 
-/** The program of each tracepoint: on_NAME, for the life of processes without its long prefix. */
-function programOf(tracepoint: string): string {
-  return `on_${tracepoint.replace(/^sched_process_/, "")}`;
+/** What a recorder is made for. */
+export interface RecorderOptions {
+  ringBytes: number;
+  /** Magic numbers of the watched filesystems. */
+  filesystems: readonly number[];
+  /** Entries of maps, where a test wants fewer. */
+  room?: { inodes?: number; scratchSlots?: number };
 }
 
 type State = "opened" | "loaded" | "attached" | "closed";
 
-/** The loaded recorder. Make it, then `attach`. */
+/** The loaded recorder. `load` it, then `attach`. */
 export class RecorderObject {
   /** For the thread that reads. */
   readonly handles: KernelHandles;
   readonly #shared: Shared;
   readonly #object: Pointer;
   readonly #log = pinned(LOG_BYTES);
+  readonly #used: readonly Hook[];
   #state: State = "opened";
   #links: Pointer[] = [];
 
-  /**
-   * @param names what `kernelNames` found.
-   * @param room entries of maps, where a test wants fewer.
-   * @throws {DiffKeeperError} `unsupported_kernel` (names the feature), `no_privilege`.
-   */
-  constructor(
-    ringBytes: number,
-    names: readonly string[] | undefined,
-    room: { inodes?: number; scratchSlots?: number } = {},
-  ) {
-    if (names === undefined) {
-      throw missingFeature("type information for BPF (/sys/kernel/btf/vmlinux)", "5.4");
-    }
-    const isNewest = NEWEST_NAMES.every((name) => names.includes(name));
-    const object = openObject(readFileSync(isNewest ? newestPath : objectPath), this.#log);
+  private constructor(machine: Machine, options: RecorderOptions) {
+    const path = isNewest(machine.names) ? newestPath : objectPath;
+    const object = openObject(readFileSync(path), this.#log);
     if (object === undefined) {
       throw new DiffKeeperError("defect", `cannot open the BPF object: ${errnoText(errno())}`);
     }
     this.#object = object;
     this.#checkAbi();
-    for (const tracepoint of REQUIRED_TRACEPOINTS) {
-      if (!hasTracepoint(names, tracepoint)) {
-        throw missingFeature(`the tracepoint ${tracepoint} for BPF`, "5.5");
-      }
-    }
-    const hooks = this.#chooseHooks(names);
+    this.#used = this.#chooseHooks(machine);
+    const { ringBytes, room = {} } = options;
     this.#setEntries("ring", ringBytes);
     this.#setEntries("scratches", room.scratchSlots ?? cpuCount() + SCRATCH_SPARE);
     if (room.inodes !== undefined) this.#setEntries("inodes", room.inodes);
     const code = libbpf().bpf_object__load(object);
-    if (code !== 0) throw loadError(-code, this.#log.bytes);
+    if (code !== 0) {
+      libbpf().bpf_object__close(object);
+      throw loadError(-code, this.#log.bytes);
+    }
     this.#state = "loaded";
     this.#shared = this.#mapShared();
     this.handles = {
@@ -85,21 +73,37 @@ export class RecorderObject {
       ringBytes,
       sharedFd: libbpf().bpf_map__fd(this.#map(".bss")),
       inodesFd: libbpf().bpf_map__fd(this.#map("inodes")),
-      hooks,
+      hooks: [],
     };
   }
 
-  /** Leaves out the optional programs whose tracepoint this kernel's own type information does not have. */
-  #chooseHooks(names: readonly string[]): string[] {
-    const hooks: string[] = REQUIRED_TRACEPOINTS.map((tracepoint) => `tp_btf/${tracepoint}`);
-    for (const tracepoint of OPTIONAL_TRACEPOINTS) {
-      if (hasTracepoint(names, tracepoint)) {
-        hooks.push(`tp_btf/${tracepoint}`);
-      } else {
-        libbpf().bpf_program__set_autoload(this.#program(programOf(tracepoint)), false);
-      }
+  /** @throws {DiffKeeperError} `unsupported_kernel` (names the feature), `no_privilege`. */
+  static load(options: RecorderOptions): RecorderObject {
+    const names = kernelNames();
+    if (names === undefined) {
+      throw missingFeature("type information for BPF (/sys/kernel/btf/vmlinux)", "5.4");
     }
-    return hooks;
+    const { filesystems } = options;
+    const machine = { names, filesystems, allowsFentry: lockdown() === "none" };
+    try {
+      return new RecorderObject(machine, options);
+    } catch (thrown) {
+      // a kernel may list functions and not let anybody hook them
+      const hadMore = chooseHooks(machine).used.some(({ section }) => section.startsWith("fentry"));
+      if (!hadMore) throw thrown;
+      return new RecorderObject({ ...machine, allowsFentry: false }, options);
+    }
+  }
+
+  /** Leaves out the programs whose hook this kernel does not have, or nobody needs. */
+  #chooseHooks(machine: Machine): Hook[] {
+    const { used, left } = chooseHooks(machine);
+    const missing = used.find((hook) => left.includes(hook));
+    if (missing !== undefined) throw missingFeature(`the tracepoint ${missing.section}`, "5.5");
+    for (const { program } of left) {
+      libbpf().bpf_program__set_autoload(this.#program(program), false);
+    }
+    return used;
   }
 
   #map(name: string): Pointer {
@@ -160,12 +164,12 @@ export class RecorderObject {
     this.#shared.selfTgid = self;
     this.#shared.stopMark = Math.floor(this.handles.ringBytes * STOP_PART);
     this.#shared.enabled = true;
-    for (const tracepoint of [...REQUIRED_TRACEPOINTS, ...OPTIONAL_TRACEPOINTS]) {
-      if (!this.handles.hooks.includes(`tp_btf/${tracepoint}`)) continue;
-      const program = this.#program(programOf(tracepoint));
-      const link = pointerOf(libbpf().bpf_program__attach(program));
-      if (link === undefined) throw loadError(errno(), this.#log.bytes);
-      this.#links.push(link);
+    for (const { program, section, isRequired } of this.#used) {
+      const link = pointerOf(libbpf().bpf_program__attach(this.#program(program)));
+      if (link !== undefined) {
+        this.#links.push(link);
+        this.handles.hooks.push(section);
+      } else if (isRequired) throw loadError(errno(), this.#log.bytes);
     }
     this.#state = "attached";
   }
