@@ -64,7 +64,7 @@ export interface OracleResult {
   lost: number;
 }
 
-const READY_MS_MAX = 60_000;
+const READY_MS_MAX = 600_000;
 const END_MS_MAX = 120_000;
 const EXPORT_MS_MAX = 120_000;
 const GAP_MS_MAX = 40;
