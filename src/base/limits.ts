@@ -113,8 +113,14 @@ export const VERSION_INDEX_EVENTS_MAX = 250_000;
 /** Bytes taken from the ring before the drain looks at the clock and at messages. */
 export const DRAIN_TURN_BYTES_MAX = 1 << 24;
 
-/** Pause of the drain when the ring is empty, in milliseconds. */
+/** Pause of the drain when there was little in the ring, in milliseconds. */
 export const DRAIN_PAUSE_MS = 2;
+
+/** Little: what a look into the ring may find without being followed by the next look at once. */
+export const DRAIN_LITTLE_BYTES = 1 << 16;
+
+/** Pauses that are made in a row without a turn of the event loop; a message ends a pause. */
+export const DRAIN_PAUSES_MAX = 25;
 
 /** How often files that are mapped shared and writable are compared while the command runs, unless --mmap-interval says otherwise. */
 export const MAPPED_INTERVAL_MS = 20;

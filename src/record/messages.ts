@@ -49,6 +49,8 @@ export interface OpenRequest {
   mappedIntervalMs: number;
   /** The `m:` rows are left to the compactor, which would have to make them again. */
   index: boolean;
+  /** Its first word is set to 1, and notified, when a message was sent: the worker sleeps without its event loop. */
+  bell: SharedArrayBuffer;
   /** Into its first word goes how many bytes wait in the ring. */
   pressure?: SharedArrayBuffer;
   /** Owner of the trace, when it is not the recorder's own user. */

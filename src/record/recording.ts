@@ -5,7 +5,13 @@
  * or, when the command never started, none at all.
  */
 import { arch } from "node:os";
-import { DRAIN_END_MS_MAX, DRAIN_PAUSE_MS, DRAIN_TURN_BYTES_MAX } from "../base/limits.ts";
+import {
+  DRAIN_END_MS_MAX,
+  DRAIN_LITTLE_BYTES,
+  DRAIN_PAUSE_MS,
+  DRAIN_PAUSES_MAX,
+  DRAIN_TURN_BYTES_MAX,
+} from "../base/limits.ts";
 import type { KernelSide } from "../capture/ebpf/kernel_side.ts";
 import { encodeEnd } from "../format/recording_info.ts";
 import { Resolver } from "../resolve/resolver.ts";
@@ -48,6 +54,9 @@ export class Recording {
   };
   /** Where the background compactor looks how full the ring is. */
   readonly #pressure: Int32Array | undefined;
+  /** Its word is 1 when a message waits. */
+  readonly #bell: Int32Array;
+  #pauses = 0;
   readonly #survivors = new Survivors(() => this.#resolver.running());
   readonly #startNs: bigint;
   #state: State = "running";
@@ -67,6 +76,7 @@ export class Recording {
     this.#startNs = clockNs(CLOCK_BOOTTIME);
     ready.putInfo();
     this.#journal = new Journal(this.#writer, this.#tree, { index });
+    this.#bell = new Int32Array(ready.request.bell);
     this.#pressure = pressure === undefined ? undefined : new Int32Array(pressure);
     this.#freezer = new Freezer(ringBytes);
     this.#losses = new LossWatch(this.#kernel.shared);
@@ -108,12 +118,25 @@ export class Recording {
         const bytes = this.#turn();
         if (bytes === 0) this.#idle();
         this.#sampler.turn(this.#resolver, this.#looking);
-        // a turn of the event loop for messages; a pause when there was nothing
-        await Bun.sleep(this.#request.testing.drainDelayMs ?? (bytes > 0 ? 0 : DRAIN_PAUSE_MS));
+        const delayMs = this.#request.testing.drainDelayMs;
+        if (delayMs !== undefined) await Bun.sleep(delayMs);
+        else if (bytes >= DRAIN_LITTLE_BYTES || this.#pauses >= DRAIN_PAUSES_MAX || this.#rest()) {
+          // a turn of the event loop, for messages
+          this.#pauses = 0;
+          await Bun.sleep(0);
+        }
       }
     } finally {
       over();
     }
+  }
+
+  /** Sleeps without the event loop, which would take more time than the look that follows. Returns true if something was said to us. */
+  #rest(): boolean {
+    this.#pauses++;
+    const isWoken = Atomics.wait(this.#bell, 0, 0, DRAIN_PAUSE_MS) !== "timed-out";
+    if (isWoken) Atomics.store(this.#bell, 0, 0);
+    return isWoken;
   }
 
   #idle(): void {

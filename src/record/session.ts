@@ -43,7 +43,7 @@ export interface Companion {
 
 /** What to record and how. */
 export interface SessionOptions {
-  open: Omit<OpenRequest, "kind" | "envNames" | "launcherPid">;
+  open: Omit<OpenRequest, "kind" | "envNames" | "launcherPid" | "bell">;
   /** Exact bytes of the command line, binary strings. */
   argv: string[];
   user: CommandUser | undefined;
@@ -69,6 +69,8 @@ class WorkerLink {
   readonly #worker: Worker;
   readonly #waiting: { resolve: (m: FromWorker) => void; reject: (e: unknown) => void }[] = [];
   readonly #arrived: FromWorker[] = [];
+  readonly bell = new SharedArrayBuffer(4);
+  readonly #bell = new Int32Array(this.bell);
   #dead: DiffKeeperError | undefined;
 
   constructor(url: string | URL, onProgress: (text: string) => void) {
@@ -89,6 +91,8 @@ class WorkerLink {
 
   say(message: ToWorker): void {
     this.#worker.postMessage(message);
+    Atomics.store(this.#bell, 0, 1);
+    Atomics.notify(this.#bell, 0);
   }
 
   /** Nothing more is expected of the worker: it must not keep the process alive. */
@@ -316,7 +320,8 @@ async function runWith(
   const { child, pid, commandFd } = launcher;
   const gate = new GateSession();
   let guard: Guard;
-  link.say({ kind: "open", envNames, launcherPid: pid, ...options.open });
+  const { bell } = link;
+  link.say({ kind: "open", envNames, launcherPid: pid, bell, ...options.open });
   const signals = forwardSignals(pid);
   try {
     writeSync(commandFd, `${JSON.stringify(spec)}\n`);
