@@ -88,9 +88,13 @@ static const volatile u8 dk_class_of[512] = {
 #if defined(__TARGET_ARCH_x86)
 #define NR_FALLOCATE 285
 #define NR_IO_SUBMIT 209
+#define NR_LINK 86
+#define NR_LINKAT 265
 #elif defined(__TARGET_ARCH_arm64)
 #define NR_FALLOCATE 47
 #define NR_IO_SUBMIT 2
+#define NR_LINK 37 /* there is only linkat */
+#define NR_LINKAT 37
 #endif
 
 #define O_WRONLY 01
@@ -105,6 +109,7 @@ static const volatile u8 dk_class_of[512] = {
 #define S_IFMT 0170000
 #define EXT4_SUPER_MAGIC 0xef53
 #define BTRFS_SUPER_MAGIC 0x9123683e
+#define OVERLAYFS_SUPER_MAGIC 0x794c7630
 #define S_IFREG 0100000
 #define S_IFDIR 0040000
 #define S_IFLNK 0120000

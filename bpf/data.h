@@ -27,8 +27,8 @@ static __always_inline u32 stream_of(struct inode *inode, u32 fd) {
   return stream;
 }
 
-/* sys_enter of a data call on descriptor fd. */
-static __always_inline void data_enter(struct task_state *st, struct task_struct *task, u32 fd) {
+/* sys_enter of a data call on descriptor fd; flags: RWF_*. */
+static __always_inline void data_enter(struct task_state *st, struct task_struct *task, u32 fd, u32 flags) {
   st->file = 0;
   struct file *file = file_of(task, fd);
   if (!file) return;
@@ -51,6 +51,7 @@ static __always_inline void data_enter(struct task_state *st, struct task_struct
   st->lock_seq = 0;
   st->has_pos = 0;
   st->inode = (u64)inode;
+  st->append = (flags & RWF_APPEND) || ((GET(file, file, f_flags) & O_APPEND) && !(flags & RWF_NOAPPEND));
   st->file = (u64)file;
 }
 

@@ -102,8 +102,12 @@ struct hlist_node {
 struct hlist_head {
   struct hlist_node *first;
 };
+struct file_system_type {
+  int fs_flags;
+};
 struct super_block {
   u32 s_dev;
+  struct file_system_type *s_type;
   unsigned long s_magic;
 };
 struct inode {
@@ -292,5 +296,19 @@ static __always_inline void dk_mtime(struct inode *inode, s64 *sec, u32 *nsec) {
   *sec = t.tv_sec;
   *nsec = t.tv_nsec;
 #endif
+}
+
+#define FS_MGTIME 64 /* include/linux/fs.h, Linux 6.13+ */
+
+/* Is a ctime of this filesystem set to a given time only when an inode is read (Linux 6.13+)? On one with multigrain timestamps a change
+ * goes another way; overlayfs copies that of the inode below, also after each change. */
+static __always_inline bool is_mgtime(struct inode *inode) {
+  struct file_system_type *type = GET(GET(inode, inode, i_sb), super_block, s_type);
+  return GET(type, file_system_type, fs_flags) & FS_MGTIME;
+}
+
+/* Has no name yet: it is being made, or being read from the disk while a path is looked up. */
+static __always_inline bool is_unnamed(struct inode *inode) {
+  return bpf_core_field_exists(inode->i_dentry) && !BPF_CORE_READ(inode, i_dentry.first);
 }
 #endif

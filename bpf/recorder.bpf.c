@@ -38,7 +38,8 @@ int BPF_PROG(on_sys_enter, struct pt_regs *regs, long nr) {
     return 0;
   }
   if (class < C_OPEN) {
-    data_enter(st, task, class == C_SPLICE || class == C_COPYRANGE ? DK_ARG2(regs) : DK_ARG0(regs));
+    u32 fd = class == C_SPLICE || class == C_COPYRANGE ? DK_ARG2(regs) : DK_ARG0(regs);
+    data_enter(st, task, fd, class == C_PWRITEV2 ? DK_ARG5(regs) : 0);
     return 0;
   }
   if (class >= C_SYNC_FD) {
@@ -52,6 +53,7 @@ int BPF_PROG(on_sys_enter, struct pt_regs *regs, long nr) {
   st->refresh = 0;
   st->watched = 0;
   st->foreign = 0;
+  st->has_below = 0;
   st->lock_seq = 0;
   st->pending = class >= C_SETXATTR && class <= C_FREMXATTR ? 2 : 1;
   return 0;
@@ -187,6 +189,10 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret) {
 static __always_inline struct dk_inode *touch(struct task_state *st, struct inode *inode) {
   if (!dev_watched(dev_of(inode))) {
     st->foreign = 1;
+    if (dk_shared.layered && !mode_is(GET(inode, inode, i_mode), S_IFDIR)) {
+      inode_state(&st->below, inode);
+      st->has_below = 1;
+    }
     return NULL;
   }
   st->watched = 1;
@@ -221,11 +227,19 @@ int BPF_PROG(on_ext4_mark_inode_dirty, struct inode *inode) {
   return 0;
 }
 
-/* From 6.13 on every filesystem tells of a new ctime, in the midst of the change: the state is taken at the end of the call. ext4's
- * own hook tells of all but extended attributes. */
-static __always_inline int changing(struct inode *inode) {
-  struct task_state *st = bpf_task_storage_get(&tasks, bpf_get_current_task_btf(), 0, 0);
-  if (!st || !st->pending || !inode) return 0;
+/* The number of a data call, taken while it holds the inode's lock, where the hook does not say at which offset it writes. The file
+ * position is that before the write: the call still holds its lock. */
+static __always_inline int in_lock_unplaced(struct task_state *st) {
+  struct inode *inode = (void *)st->inode;
+  struct file *file = (void *)st->file;
+  st->lock_pos = st->append ? GET(inode, inode, i_size) : GET(file, file, f_pos);
+  st->has_pos = st->append ? 1 : 2;
+  st->lock_seq = __sync_fetch_and_add(&dk_shared.lock_counter, 1) + 1;
+  return 0;
+}
+
+/* An inode is being changed: the state is taken at the end of the call. ext4's own hook tells of all but extended attributes. */
+static __always_inline int changing_by(struct task_state *st, struct inode *inode) {
   if (GET(GET(inode, inode, i_sb), super_block, s_magic) == EXT4_SUPER_MAGIC) {
     if (st->pending == 2 && touch(st, inode)) take_number(st);
     return 0;
@@ -234,12 +248,28 @@ static __always_inline int changing(struct inode *inode) {
   if (touch(st, inode)) take_number(st);
   return 0;
 }
+static __always_inline int changing(struct inode *inode) {
+  struct task_state *st = bpf_task_storage_get(&tasks, bpf_get_current_task_btf(), 0, 0);
+  return st && st->pending && inode ? changing_by(st, inode) : 0;
+}
+
+/* From 6.13 on every filesystem tells of a new ctime, in the midst of the change; overlayfs also before and after each write, where it
+ * copies the times of the inode below. `given`: it is set to a known time, as that of an inode which is read from the disk while a path
+ * is looked up: no change, and before any lock is taken. Overlayfs makes a new one after it has changed the folder. */
+static __always_inline int ctime_set(struct inode *inode, bool given) {
+  struct task_state *st = bpf_task_storage_get(&tasks, bpf_get_current_task_btf(), 0, 0);
+  if (!st || (!st->pending && !st->file)) return 0;
+  bool overlay = GET(GET(inode, inode, i_sb), super_block, s_magic) == OVERLAYFS_SUPER_MAGIC;
+  if (st->file) return overlay && st->inode == (u64)inode && !st->lock_seq && !st->fifo ? in_lock_unplaced(st) : 0;
+  if (given && !st->touched && is_unnamed(inode) && (overlay || is_mgtime(inode))) return 0;
+  return changing_by(st, inode);
+}
 SEC("tp_btf/inode_set_ctime_to_ts")
-int BPF_PROG(on_inode_set_ctime_to_ts, struct inode *inode) { return changing(inode); }
+int BPF_PROG(on_inode_set_ctime_to_ts, struct inode *inode) { return ctime_set(inode, true); }
 SEC("tp_btf/ctime_ns_xchg")
-int BPF_PROG(on_ctime_ns_xchg, struct inode *inode) { return changing(inode); }
+int BPF_PROG(on_ctime_ns_xchg, struct inode *inode) { return ctime_set(inode, false); }
 SEC("tp_btf/ctime_xchg_skip")
-int BPF_PROG(on_ctime_xchg_skip, struct inode *inode) { return changing(inode); }
+int BPF_PROG(on_ctime_xchg_skip, struct inode *inode) { return ctime_set(inode, false); }
 
 /* Inside the inode lock: the order of writes on one inode, and their true offset. */
 static __always_inline int in_lock(struct inode *inode, s64 pos) {
@@ -262,17 +292,6 @@ SEC("tp_btf/xfs_file_buffered_write")
 int BPF_PROG(on_xfs_file_buffered_write, struct kiocb *iocb) {
   struct file *file = BPF_CORE_READ(iocb, ki_filp);
   return in_lock(BPF_CORE_READ(file, f_inode), BPF_CORE_READ(iocb, ki_pos));
-}
-
-/* The same where the hook does not say at which offset. The file position is that before the write: the call still holds its lock. */
-static __always_inline int in_lock_unplaced(struct task_state *st) {
-  struct inode *inode = (void *)st->inode;
-  struct file *file = (void *)st->file;
-  bool append = GET(file, file, f_flags) & O_APPEND;
-  st->lock_pos = append ? GET(inode, inode, i_size) : GET(file, file, f_pos);
-  st->has_pos = append ? 1 : 2;
-  st->lock_seq = __sync_fetch_and_add(&dk_shared.lock_counter, 1) + 1;
-  return 0;
 }
 
 /* btrfs reserves space for each write while it holds the inode's lock; the hook does not say for which. */

@@ -71,6 +71,9 @@ struct task_state {
   u32 foreign;   /* one lies elsewhere; it is not noted */
   u32 overfull;  /* one was not noted for want of room */
   u64 wanted;    /* struct inode * */
+  u32 append;    /* the data call writes at the end of the file */
+  u32 has_below;
+  struct dk_inode below; /* last file that the call changed on another filesystem, where a watched one keeps its files on others */
   u64 touched_ptr[DK_TOUCH_MAX];
   struct dk_inode touch[DK_TOUCH_MAX];
   struct call_args args;

@@ -177,11 +177,30 @@ function victims(ctx: Context, call: CallRecord): Node[] {
   return found;
 }
 
+/**
+ * The file whose inode on the filesystem below a call changed (overlayfs): it has the same number, unless it was copied up. What else
+ * is known of both must agree.
+ */
+function fromBelow(ctx: Context, call: CallRecord, dev: number): Node | undefined {
+  const below = call.touched.find((t) => t.dev !== dev && !isDirMode(t.mode));
+  const node = below && ctx.tree.lookup(dev, below.ino, 0);
+  if (!node || node.mode !== below.mode || node.uid !== below.uid || node.gid !== below.gid) {
+    return undefined;
+  }
+  return node.isFile && node.size !== below.size ? undefined : node;
+}
+
 /** The inode that a link call gives a new name: by touched, by path, by the descriptor's inode. */
-function linkSource(ctx: Context, unit: CallUnit): { node?: Node; state?: KernelInode } {
+function linkSource(
+  ctx: Context,
+  unit: CallUnit,
+  dev: number,
+): { node?: Node; state?: KernelInode } {
   const { call } = unit;
   const flags = unit.syscall.atFlags >= 0 ? call.arg[0] % 4294967296 : 0;
-  const state = meant(call, (t) => !isDirMode(t.mode)) ??
+  const node = fromBelow(ctx, call, dev);
+  if (node) return { node };
+  const state = meant(call, (t) => !isDirMode(t.mode) && t.dev === dev) ??
     ((flags & AT_EMPTY_PATH) !== 0 && call.str[0] === "" ? call.base[0] : undefined);
   if (state) return { node: ctx.tree.lookup(state.dev, state.ino, state.gen), state };
   const follow = (flags & AT_SYMLINK_FOLLOW) !== 0;
@@ -201,7 +220,7 @@ export function link(ctx: Context, unit: CallUnit, force: boolean): Outcome {
   const { entry } = at;
   const { dir, name } = entry;
   if (ctx.places.excluded(dir.id, name, false)) return "done";
-  const source = linkSource(ctx, unit);
+  const source = linkSource(ctx, unit, dir.dev);
   if (entry.node && entry.node === source.node) return "done";
   const abs = ctx.places.absOf(dir.id, name);
   let { node, state } = source;
