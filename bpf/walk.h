@@ -164,6 +164,7 @@ __noinline int root_of_alias(u64 inode_ptr, u32 nlink) {
   s32 root = s->root;
   scratch_put(s);
   if (root == VERDICT_OUTSIDE && nlink > 1) root = linked_root(k);
+  if (root == VERDICT_EXCLUDED && nlink > 1) return 0; /* saved in the state-dir by a second name */
   /* one inside is announced when a record needs it */
   if (root == VERDICT_OUTSIDE) verdict_set(&k, root, epoch);
   return root;

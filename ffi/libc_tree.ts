@@ -26,6 +26,16 @@ const SYMBOLS = {
     ],
     returns: "i32", // int
   },
+  /** man 2 renameat. */
+  renameat: {
+    args: [
+      "i32", // int olddirfd
+      "ptr", // const char *oldpath
+      "i32", // int newdirfd
+      "ptr", // const char *newpath
+    ],
+    returns: "i32", // int
+  },
   /** man 2 symlinkat. */
   symlinkat: {
     args: [

@@ -116,6 +116,11 @@ export function savedFileName(node: number): string {
   return `saved-file-${node}`;
 }
 
+/** Name of such a file while it is made in the place of another. */
+export function newSavedFileName(node: number): string {
+  return `${savedFileName(node)}-new`;
+}
+
 /** The number of a segment, undefined for another name. */
 export function segmentNumber(name: string): number | undefined {
   const digits = /^saved-(\d{1,9})$/.exec(name)?.[1];
@@ -124,5 +129,5 @@ export function segmentNumber(name: string): number | undefined {
 
 /** Whether a name in the state-dir is one of these. */
 export function isSavedName(name: string): boolean {
-  return /^saved-(file-)?\d{1,10}$/.test(name);
+  return /^saved-(\d{1,10}|file-\d{1,10}(-new)?)$/.test(name);
 }

@@ -38,6 +38,6 @@ test("a segment ends at the first record that is not whole, wherever it was cut 
 test("names of the state-dir", () => {
   expect(segmentNumber("saved-12")).toBe(12);
   expect(segmentNumber("saved-file-12")).toBeUndefined();
-  const names = ["saved-1", "saved-file-3", "trace.db", "saved-", "saved-x"];
-  expect(names.map(isSavedName)).toEqual([true, true, false, false, false]);
+  const names = ["saved-1", "saved-file-3", "saved-file-3-new", "trace.db", "saved-", "saved-x"];
+  expect(names.map(isSavedName)).toEqual([true, true, true, false, false, false]);
 });

@@ -144,7 +144,9 @@ export class BaseContent {
   changed(node: number, tNs: number): TraceEvent | undefined {
     this.#marks[node] = 0;
     this.#changedNs.set(node, tNs);
-    return this.table.state(node) === BaseState.SAVED ? undefined : this.#lose(node, tNs);
+    const state = this.table.state(node);
+    const isSaved = state === BaseState.SAVED || state === BaseState.LINKED;
+    return isSaved ? undefined : this.#lose(node, tNs);
   }
 
   /** Any other event than a plain write; the tree has it already. Returns the GAP to be written after it. */
@@ -258,10 +260,23 @@ export class BaseContent {
 
   /** False: it cannot be read, or somebody wrote to it after it was saved. */
   #takeFile(record: SavedRecord, extents: Extent[]): boolean {
-    const { journal } = this.#need();
     const path = `${this.#options.dir}/${savedFileName(record.node)}`;
-    if (this.#stat.readAt(AT_FDCWD, cString(path)) !== 0) return false;
-    if (this.#stat.size !== record.size) return false;
+    for (let tries = 0; tries < 2; tries++) {
+      if (this.#stat.readAt(AT_FDCWD, cString(path)) !== 0) return false;
+      const { ino, size } = this.#stat;
+      extents.length = 0;
+      const isWhole = size === record.size && this.#readFile(path, record, extents);
+      // a link may have become a copy meanwhile, and the file have been written then
+      if (this.#stat.readAt(AT_FDCWD, cString(path)) !== 0) return false;
+      if (this.#stat.ino !== ino) continue;
+      if (isWhole) this.#done.push(path);
+      return isWhole;
+    }
+    return false;
+  }
+
+  #readFile(path: string, record: SavedRecord, extents: Extent[]): boolean {
+    const { journal } = this.#need();
     const fd = openSync(path, "r");
     try {
       for (let at = 0; at < record.size;) {
@@ -273,7 +288,6 @@ export class BaseContent {
     } finally {
       closeSync(fd);
     }
-    this.#done.push(path);
     return true;
   }
 

@@ -24,6 +24,8 @@ export const BaseState = {
   SAVED: 2,
   /** Could not be saved. */
   FAILED: 3,
+  /** Saved by a name of the file itself in the state-dir, because it was about to be removed: a write would destroy it there too. */
+  LINKED: 4,
 } as const;
 
 /** Words of `control`. */

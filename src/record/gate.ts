@@ -91,7 +91,9 @@ export class Gate {
     const { inoLow, inoHigh } = this.#stat;
     const table = this.#table;
     const node = table.find(inoLow, inoHigh, this.#dev);
-    if (node === 0 || table.state(node) !== BaseState.LAZY) return;
+    const state = node === 0 ? BaseState.NONE : table.state(node);
+    const isLink = state === BaseState.LINKED && !isRemoval;
+    if (state !== BaseState.LAZY && !isLink) return;
     if (this.#stat.type !== FileType.REGULAR) return;
     if (isRemoval && this.#keepsName(node)) return;
     Atomics.store(table.control, Control.BUSY, 1);
@@ -111,10 +113,11 @@ export class Gate {
 
   #save(file: Parameters<GateSaver["save"]>[0]): void {
     const { control } = this.#table;
-    const code = this.#saver.save(file);
+    const isLink = this.#table.state(file.node) === BaseState.LINKED;
+    const code = this.#saver.save(file, isLink);
     if (code === 0) {
-      this.#table.setState(file.node, BaseState.SAVED);
-      Atomics.add(control, Control.SAVED, 1);
+      this.#table.setState(file.node, this.#saver.isLink ? BaseState.LINKED : BaseState.SAVED);
+      if (!isLink) Atomics.add(control, Control.SAVED, 1);
       return;
     }
     this.#table.setState(file.node, BaseState.FAILED);

@@ -10,6 +10,7 @@ import { libcGate } from "../../ffi/libc_gate.ts";
 import { libcTree } from "../../ffi/libc_tree.ts";
 import { SAVED_INLINE_BYTES_MAX, SAVED_SEGMENT_BYTES } from "../base/limits.ts";
 import {
+  newSavedFileName,
   SAVED_HEADER_BYTES,
   savedFileName,
   SavedFlag,
@@ -70,6 +71,8 @@ export class GateSaver {
   readonly #timeView = new DataView(this.#time.bytes.buffer);
   #segment = -1;
   #tail = 0;
+  /** Whether what was saved last is a name of the file itself. */
+  isLink = false;
 
   constructor(options: SaverOptions) {
     this.#options = options;
@@ -78,8 +81,12 @@ export class GateSaver {
     this.#folderDev = this.#stat.dev;
   }
 
-  /** Saves one file. Returns 0, or an error number: then nothing of it is there. */
-  save(file: Endangered): number {
+  /**
+   * Saves one file. Returns 0, or an error number: then nothing of it is there. `isLinked`: it is saved already, by a name of the
+   * file itself, and is about to be written: the name gets a copy.
+   */
+  save(file: Endangered, isLinked: boolean): number {
+    this.isLink = false;
     const fd = libc.openat(AT_FDCWD, file.path, READ_FLAGS | (file.follows ? 0 : O_NOFOLLOW), 0);
     if (fd < 0) return errno();
     try {
@@ -88,6 +95,7 @@ export class GateSaver {
       const { inoLow, inoHigh, type, size } = this.#stat;
       const isSame = inoLow === file.inoLow && inoHigh === file.inoHigh;
       if (!isSame || type !== FileType.REGULAR) return ESTALE;
+      if (isLinked) return this.#replaceLink(fd, file.node);
       return size <= SAVED_INLINE_BYTES_MAX
         ? this.#saveInline(fd, file.node)
         : this.#saveFile(fd, file);
@@ -123,6 +131,25 @@ export class GateSaver {
     libc.close(to);
     if (code === 0) code = this.#append(file.node, { length: 0, flags: SavedFlag.FILE });
     if (code !== 0) libcTree.unlinkat(this.#folder, name, 0);
+    this.isLink &&= code === 0;
+    return code;
+  }
+
+  /** Puts a copy in the place of a name of the file itself. */
+  #replaceLink(fd: number, node: number): number {
+    const fresh = cString(newSavedFileName(node));
+    libcTree.unlinkat(this.#folder, fresh, 0); // of a gate that was killed
+    const to = libc.openat(this.#folder, fresh, MAKE_FLAGS, MODE);
+    if (to < 0) return errno();
+    let code = this.#copy(fd, to);
+    const { owner } = this.#options;
+    if (code === 0 && owner !== undefined) libcTree.fchown(to, owner.uid, owner.gid);
+    libc.close(to);
+    const name = cString(savedFileName(node));
+    if (code === 0 && libcTree.renameat(this.#folder, fresh, this.#folder, name) !== 0) {
+      code = errno();
+    }
+    if (code !== 0) libcTree.unlinkat(this.#folder, fresh, 0);
     return code;
   }
 
@@ -131,6 +158,7 @@ export class GateSaver {
     libcTree.unlinkat(this.#folder, name, 0);
     const source = cString(`/proc/self/fd/${fd}`);
     const linked = libcTree.linkat(AT_FDCWD, source, this.#folder, name, AT_SYMLINK_FOLLOW);
+    this.isLink = linked === 0;
     return linked === 0 ? 0 : errno();
   }
 

@@ -141,7 +141,9 @@ async function record(options: OracleOptions, folder: RunFolder): Promise<string
     ...["--cgroup", `oracle.${process.pid}`, "--ready", folder.at("ready")],
     ...(options.log === true ? ["--log", folder.at("log")] : []),
   ];
-  const argv = ["record", "--quiet", "--state-dir", folder.trace, "--watch", folder.watched];
+  // --wait: a process that is killed in a call may end after the command
+  const argv = ["record", "--quiet", "--wait", "--state-dir", folder.trace];
+  argv.push("--watch", folder.watched);
   const child = Bun.spawn(
     [folder.binary, ...argv, ...options.recordArgs ?? [], "--", ...workload],
     {
