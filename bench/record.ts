@@ -1,14 +1,15 @@
 /**
  * What recording costs: writes per second and time per write, and wall times of real work natively, recorded and under strace.
  * Rounds are interleaved, so that a slow moment of the machine hits all three; the table shows medians. It never gates.
- * Arguments: rounds (default 5). The working folder is a temporary one (TMPDIR).
+ * Arguments: rounds (default 5), parts (writes, work, packing; default all). The working folder is a temporary one (TMPDIR).
  */
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { BINARY, machine, run } from "../tests/proofs/_kit.ts";
 
 const ROUNDS = Number(process.argv[2] ?? 5);
+const PARTS = process.argv.length > 3 ? process.argv.slice(3) : ["writes", "work", "packing"];
 const WRITES = 2_000_000;
 const WRITE_BYTES = 32;
 const SOURCES = 60;
@@ -42,6 +43,8 @@ int main(int argc, char **argv) {
 `;
 
 type Kind = "native" | "recorded" | "strace";
+/** How `--compact` is set, beside a native run. */
+type Packing = "native" | "off" | "on" | "after";
 
 /** One workload: what to prepare in an empty folder, and what to measure there. */
 interface Work {
@@ -154,6 +157,37 @@ function loop(base: string, kind: Kind): { loopNs: number; wallMs: number } {
   return { loopNs, wallMs };
 }
 
+/** A recorded build by the way its trace is compacted: until the command ends, and until the trace is complete. */
+function packing(base: string, work: Work): void {
+  const kinds: Packing[] = ["native", "off", "on", "after"];
+  const found = Object.fromEntries(kinds.map((kind) => [kind, [] as number[]]));
+  const sizes: Record<string, number> = {};
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const kind of kinds) {
+      const folder = join(base, "work");
+      const state = join(base, "trace");
+      mkdirSync(folder);
+      work.prepare(folder);
+      run(["sync"]);
+      const record = [BINARY, "record", "--quiet", `--compact=${kind}`, "--state-dir", state, "--"];
+      const argv = [...kind === "native" ? [] : record, ...work.argv];
+      const done = run(argv, { cwd: folder, timeoutMs: RUN_MS_MAX });
+      if (done.code !== 0) throw new Error(`${kind} exits with ${done.code}: ${done.stderr}`);
+      found[kind]?.push(done.ms / 1000);
+      if (kind !== "native") sizes[kind] = statSync(join(state, "trace.db")).size;
+      for (const path of [folder, state]) rmSync(path, { recursive: true, force: true });
+    }
+  }
+  console.log(`\n${work.name}, by --compact: wall time until the trace is complete`);
+  row(["", "seconds", "of native", "trace"]);
+  const native = median(found["native"] ?? []);
+  for (const kind of kinds) {
+    const seconds = median(found[kind] ?? []);
+    const size = sizes[kind] === undefined ? "" : `${(sizes[kind] / 1e6).toFixed(2)} MB`;
+    row([kind, seconds.toFixed(2), `${(seconds / native).toFixed(2)} x`, size]);
+  }
+}
+
 function row(cells: readonly (string | number)[]): void {
   const [name = "", ...rest] = cells.map(String);
   console.log(`${name.padEnd(34)}${rest.map((cell) => cell.padStart(14)).join("")}`);
@@ -193,10 +227,10 @@ function smallWrites(base: string): void {
   ]);
 }
 
-function realWork(base: string): void {
+function realWork(base: string, works: readonly Work[]): void {
   console.log("\nwall time in seconds");
   row(["", "native", "recorded", "strace", "rec/native", "rec/strace"]);
-  for (const work of workloads(base)) {
+  for (const work of works) {
     const found: Record<Kind, number[]> = { native: [], recorded: [], strace: [] };
     for (let round = 0; round < ROUNDS; round++) {
       for (const kind of ["native", "recorded", "strace"] as const) {
@@ -219,8 +253,11 @@ try {
   console.log(`${machine()}, load before: ${load}; medians of ${ROUNDS}, interleaved`);
   writeFileSync(join(base, "loop.c"), LOOP);
   must(["cc", "-O2", "-w", "-o", "loop", "loop.c"], base);
-  smallWrites(base);
-  realWork(base);
+  if (PARTS.includes("writes")) smallWrites(base);
+  const works = workloads(base);
+  if (PARTS.includes("work")) realWork(base, works);
+  const build = works.find(({ name }) => name.includes("build"));
+  if (PARTS.includes("packing") && build !== undefined) packing(base, build);
 } finally {
   rmSync(base, { recursive: true, force: true });
 }
