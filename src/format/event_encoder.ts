@@ -23,6 +23,7 @@ import {
   WORD,
 } from "./event_layout.ts";
 import { GrowingBuffer } from "./growing_buffer.ts";
+import { type LeftFile, putLeftFile } from "./left_file.ts";
 import { EventFlag, Op, type TraceEvent } from "./trace_event.ts";
 
 const BUFFER_BYTES = JOURNAL_BATCH_BYTES_MAX + (JOURNAL_BATCH_BYTES_MAX >> 2);
@@ -148,6 +149,13 @@ export class EventBatchEncoder {
     return start - ENVELOPE_BYTES;
   }
 
+  /** Appends a file of a lazy baseline, as `append` of its event would. */
+  appendLeft(file: LeftFile): void {
+    this.#begin(0);
+    // no process, as in the whole baseline
+    putLeftFile(this.#buffer, file, this.#comms.indexOf(0, 0, 0, 0));
+  }
+
   /**
    * Ends the batch: writes header, comm table and envelope.
    * @param firstSeq seq of the first event; 0 for a baseline batch.
@@ -173,6 +181,15 @@ export class EventBatchEncoder {
     seal(value, ValueKind.EVENTS);
     this.#finished = true;
     return value;
+  }
+
+  /** A copy of the events of a finished batch, as words. */
+  copyEvents(): Uint32Array {
+    assert(this.#finished, "events must be copied from a finished batch");
+    const start = EVENTS_START / 4;
+    const { words } = this.#buffer;
+    const end = start + (words[(ENVELOPE_BYTES >>> 2) + 1] as number) / 4;
+    return words.slice(start, end);
   }
 
   /** Empties the batch; the memory stays. */

@@ -98,7 +98,8 @@ export class BaseContent {
   readonly #piece = new Uint8Array(JOURNAL_DATA_BYTES_MAX);
   /** By node. */
   #marks = new Uint8Array(0);
-  #sizes = new Float64Array(0);
+  /** At the start, of those that the tree does not remember. */
+  readonly #sizes = new Map<number, number>();
   /** Saved after they had been changed: told at the end. */
   readonly #late: number[] = [];
   /** When a node's content was changed first. */
@@ -124,13 +125,10 @@ export class BaseContent {
   /** The baseline is taken and the command is about to start. */
   start(running: Running): void {
     this.#running = running;
-    this.#marks = new Uint8Array(this.table.end);
-    this.#sizes = new Float64Array(this.table.end);
     // what the command inherits open is saved already
-    for (let node = 1; node < this.table.end; node++) {
-      if (this.table.state(node) === BaseState.NONE) continue;
-      this.#marks[node] = UNTOUCHED;
-      this.#sizes[node] = this.#options.tree.need(node).size;
+    this.#marks = this.table.marks(UNTOUCHED);
+    for (const { id, size } of this.#options.tree.unpacked()) {
+      if (this.#marks[id] === UNTOUCHED) this.#sizes.set(id, size);
     }
     running.journal.base = this;
   }
@@ -212,9 +210,13 @@ export class BaseContent {
   #lose(node: number, tNs: number, path = this.#options.tree.path(node)): TraceEvent {
     this.#lost.add(node);
     this.summary.lostFiles++;
-    const loss = { events: 0, bytes: this.#sizes[node] ?? 0 };
+    const loss = { events: 0, bytes: this.#sizeAtStart(node) ?? 0 };
     const where = path === undefined ? {} : { path };
     return { ...blank(Op.GAP, node), tNs, text: LOST_TEXT, loss, ...where };
+  }
+
+  #sizeAtStart(node: number): number | undefined {
+    return this.#sizes.get(node) ?? this.#options.tree.leftSize(node);
   }
 
   #takeSegment(n: number): void {
@@ -239,7 +241,7 @@ export class BaseContent {
     const changedNs = this.#changedNs.get(node);
     const savedNs = record.savedNs - Number(startNs);
     const isLate = changedNs !== undefined && changedNs < savedNs;
-    if (isLate || size !== this.#sizes[node]) {
+    if (isLate || size !== this.#sizeAtStart(node)) {
       this.#late.push(node);
       return;
     }

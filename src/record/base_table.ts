@@ -54,6 +54,8 @@ export const Control = {
 /** A slot: inode number (two words), device, node; node 0: free. */
 const SLOT_WORDS = 4;
 const SLOTS_MIN = 4096;
+/** A table that is full becomes so many times larger. */
+const GROWTH = 4;
 const TWO_32 = 0x1_0000_0000;
 
 const PAGE_BYTES = 4096;
@@ -144,10 +146,15 @@ export class BaseTable {
 
   /** A file of the baseline whose content is not in the trace. */
   add(node: number, dev: number, ino: number): void {
+    this.addInode(node, { dev, inoLow: ino % TWO_32, inoHigh: Math.floor(ino / TWO_32) });
+  }
+
+  /** As `add`, without making an object for each. */
+  addInode(node: number, inode: { dev: number; inoLow: number; inoHigh: number }): void {
     assert(node > 0, "a node has a number");
     if (node >= this.#states.length) this.#growStates(node);
     if (++this.#count * 2 > this.#mask) this.#growSlots();
-    this.#put(node, dev, ino);
+    this.#put(node, inode);
     this.#states[node] = BaseState.LAZY;
   }
 
@@ -170,6 +177,15 @@ export class BaseTable {
     if (node < this.#states.length) Atomics.store(this.#states, node, state);
   }
 
+  /** By node: `mark` for each whose content is not in the trace, 0 for all others. */
+  marks(mark: number): Uint8Array<ArrayBuffer> {
+    const marks = new Uint8Array(this.end);
+    for (let node = 0; node < marks.length; node++) {
+      if (this.#states[node] !== BaseState.NONE) marks[node] = mark;
+    }
+    return marks;
+  }
+
   /** Nodes in a state, ascending. */
   *nodes(state: number): Generator<number> {
     for (let node = 1; node < this.#states.length; node++) {
@@ -177,35 +193,36 @@ export class BaseTable {
     }
   }
 
-  #put(node: number, dev: number, ino: number): void {
+  #put(node: number, inode: { dev: number; inoLow: number; inoHigh: number }): void {
+    const at = this.#freeSlot(inode.inoLow);
     const slots = this.#slots;
-    const low = ino % TWO_32;
-    let slot = slotHash(low) & this.#mask;
-    while (slots[slot * SLOT_WORDS + 3] !== 0) slot = (slot + 1) & this.#mask;
-    const at = slot * SLOT_WORDS;
-    slots[at] = low;
-    slots[at + 1] = Math.floor(ino / TWO_32);
-    slots[at + 2] = dev;
+    slots[at] = inode.inoLow;
+    slots[at + 1] = inode.inoHigh;
+    slots[at + 2] = inode.dev;
     slots[at + 3] = node;
+  }
+
+  #freeSlot(inoLow: number): number {
+    const slots = this.#slots;
+    let slot = slotHash(inoLow) & this.#mask;
+    while (slots[slot * SLOT_WORDS + 3] !== 0) slot = (slot + 1) & this.#mask;
+    return slot * SLOT_WORDS;
   }
 
   #growSlots(): void {
     const old = this.#slots;
-    this.#slots = new Uint32Array(old.length * 2);
+    this.#slots = new Uint32Array(old.length * GROWTH);
     this.#mask = this.#slots.length / SLOT_WORDS - 1;
-    for (let at = 0; at < old.length; at += SLOT_WORDS) {
-      const node = old[at + 3] as number;
-      if (node === 0) continue;
-      this.#put(
-        node,
-        old[at + 2] as number,
-        (old[at] as number) + (old[at + 1] as number) * TWO_32,
-      );
+    const slots = this.#slots;
+    for (let from = 0; from < old.length; from += SLOT_WORDS) {
+      if (old[from + 3] === 0) continue;
+      const at = this.#freeSlot(old[from] as number);
+      for (let word = 0; word < SLOT_WORDS; word++) slots[at + word] = old[from + word] as number;
     }
   }
 
   #growStates(node: number): void {
-    const grown = new Uint8Array(Math.max(node + 1, this.#states.length * 2));
+    const grown = new Uint8Array(Math.max(node + 1, this.#states.length * GROWTH));
     grown.set(this.#states);
     this.#states = grown;
   }

@@ -9,6 +9,7 @@ import { DiffKeeperError } from "../base/error.ts";
 import { EAGER_BYTES_MAX, EAGER_FILES_MAX, PROGRESS_INTERVAL_MS } from "../base/limits.ts";
 import { formatBytes } from "../base/units.ts";
 import { InodeMap } from "../resolve/inode_map.ts";
+import type { LeftFile } from "../format/left_file.ts";
 import { EventFlag, Op } from "../format/trace_event.ts";
 import { S_IFDIR, S_IFMT, S_IFREG } from "../resolve/node.ts";
 import type { Tree } from "../resolve/tree.ts";
@@ -173,6 +174,14 @@ class Baseline {
         ...(this.#mode === "full"
           ? { content: new ContentReader(sink) }
           : { lazy: this.#options.known ?? UNKNOWN_STATES }),
+        ...(this.#mode === "lazy" && {
+          left: (file: LeftFile, fill: number) => {
+            file.node = node;
+            if (!this.#takeLeft(file, fill)) return false;
+            node++;
+            return true;
+          },
+        }),
       });
       for (const items of scanner.scanBatches(root.path)) {
         for (const item of items) this.#take(item, root.index);
@@ -195,6 +204,13 @@ class Baseline {
       delete item.ctime;
     }
     if (this.#events.add(item, root)) this.#count(item);
+  }
+
+  #takeLeft(file: LeftFile, fill: number): boolean {
+    if (!this.#events.addLeft(file, fill)) return false;
+    this.#summary.files++;
+    this.#options.table?.addInode(file.node, file);
+    return true;
   }
 
   /** Adds up what there is to read, and refuses before anything is copied. */
@@ -220,6 +236,7 @@ class Baseline {
   #filters(root: WatchRoot) {
     const { watch } = this.#options;
     return {
+      choosesFiles: watch.choosesFiles,
       excluded: (path: string, isFolder: boolean) => watch.excluded(path, isFolder, root.index),
       isStateDir: (dev: number, ino: number) => watch.isStateDir(dev, ino),
     };

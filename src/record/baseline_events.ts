@@ -6,7 +6,8 @@
 import { assert } from "../base/assert.ts";
 import { JOURNAL_BATCH_BYTES_MAX } from "../base/limits.ts";
 import { EventBatchEncoder } from "../format/event_codec.ts";
-import { EventFlag, Op, type TraceEvent } from "../format/trace_event.ts";
+import type { LeftFile } from "../format/left_file.ts";
+import { Op, type TraceEvent } from "../format/trace_event.ts";
 import type { Tree } from "../resolve/tree.ts";
 import type { ScanItem, ScannedInode } from "./scan_item.ts";
 
@@ -61,6 +62,10 @@ export function blank(op: TraceEvent["op"], node: number): TraceEvent {
   return { seq: 0, op, flags: 0, tNs: 0, pid: 0, tid: 0, comm: "", node };
 }
 
+function nameOf({ source, nameAt, nameLength }: LeftFile): string {
+  return Buffer.from(source.buffer, source.byteOffset + nameAt, nameLength).toString("latin1");
+}
+
 /** Where events of a scan go; `put` applies them to the tree first. */
 export interface EventTarget {
   put(event: TraceEvent): void;
@@ -85,8 +90,15 @@ export class BaselineEvents implements EventTarget {
   readonly #rows: BaselineRows;
   readonly #tree: Tree;
   readonly #encoder = new EventBatchEncoder();
-  readonly #left: TraceEvent = { ...blank(Op.BASELINE, 0), flags: EventFlag.LAZY };
   #next: number;
+  /** Of `addLeft`, since the last `finish`: how many, and one more than the last node. */
+  #lefts = 0;
+  #leftEnd = 0;
+  /** Folders of those, and the last of them. */
+  readonly #leftParents = new Set<number>();
+  #leftParent = 0;
+  /** Which part of the last one's listing. */
+  #fill = 0;
 
   /** @param first number of the first row. */
   constructor(rows: BaselineRows, tree: Tree, first = 0) {
@@ -100,26 +112,38 @@ export class BaselineEvents implements EventTarget {
     return this.#next;
   }
 
-  /** As `putItem`. */
+  /** As `putItem`; a name that cannot be there twice is not looked for. */
   add(item: ScanItem, root?: number): boolean {
-    const isPlain = item.kind === "inode" && item.flags === EventFlag.LAZY &&
-      item.xattrs.length === 0 && item.parent !== 0;
-    if (isPlain) return this.#addLeft(item);
-    return putItem(this, this.#tree, item, root);
+    const isOnly = (item.kind === "inode" || item.kind === "link") && item.isOnly === true;
+    if (!isOnly) {
+      // its name is looked for among all that came before
+      if ("parent" in item && this.#leftParents.has(item.parent)) this.finish();
+      return putItem(this, this.#tree, item, root);
+    }
+    if (this.#tree.node(item.parent) === undefined) return false;
+    for (const event of eventsOf(item, root)) this.put(event);
+    return true;
   }
 
-  /** A file whose content is left where it is, nearly all of a large tree: one event is used for all of them. */
-  #addLeft(item: ScannedInode): boolean {
-    const { parent, name } = item;
-    if (this.#tree.node(parent) === undefined || this.#tree.child(parent, name) !== 0) return false;
-    const event = this.#left;
-    event.node = item.node;
-    event.parent = parent;
-    event.name = name;
-    event.attr = item.attr;
-    event.mtime = item.mtime;
-    event.ctime = item.ctime;
-    this.put(event);
+  /**
+   * Takes a file whose content is left where it is, which are nearly all of a large tree; the tree learns of them when their batch is
+   * full. Returns false, and nothing has happened, where it must be an item as others.
+   * @param fill how many times the folder's listing went on before this name. Only later parts can have a name again.
+   */
+  addLeft(file: LeftFile, fill: number): boolean {
+    const { parent } = file;
+    if (fill !== this.#fill) this.finish();
+    if (fill > 0 && this.#tree.child(parent, nameOf(file)) !== 0) return false;
+    this.#fill = fill;
+    if (parent !== this.#leftParent || fill > 0) {
+      if (!this.#tree.expectLeft(parent)) return false;
+      this.#leftParents.add(parent);
+      this.#leftParent = parent;
+    }
+    this.#encoder.appendLeft(file);
+    this.#lefts++;
+    this.#leftEnd = file.node + 1;
+    if (this.#encoder.bytes >= JOURNAL_BATCH_BYTES_MAX) this.finish();
     return true;
   }
 
@@ -135,6 +159,12 @@ export class BaselineEvents implements EventTarget {
   finish(): void {
     if (this.#encoder.count === 0) return;
     this.#rows.putBaseline(this.#next++, this.#encoder.finish(0));
+    if (this.#lefts > 0) {
+      this.#tree.addLeft(this.#encoder.copyEvents(), this.#lefts, this.#leftEnd);
+      this.#lefts = 0;
+      this.#leftParents.clear();
+      this.#leftParent = 0;
+    }
     this.#encoder.reset();
   }
 }

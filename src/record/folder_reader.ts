@@ -1,7 +1,8 @@
 /**
  * The entries of one folder, read with getdents64(2) into a buffer that is used again, so that a folder of any size
  * costs the same memory. Names are binary strings, and stay NUL-terminated in the buffer: `address` can be given to a
- * system call as it is. Entries of one buffer fill come in inode order, because that is how disks have the inodes.
+ * system call as it is. Entries of one buffer fill come in inode order, because that is how disks have the inodes. No
+ * object is made for an entry: it is asked for by its place in that order.
  */
 import { type Pointer, ptr } from "bun:ffi";
 import { errno, libc, pinned } from "../../ffi/libc.ts";
@@ -10,50 +11,93 @@ import { errno, libc, pinned } from "../../ffi/libc.ts";
 const FOLDER_BUFFER_BYTES = 65_536;
 /** struct linux_dirent64: u64 ino, i64 off, u16 reclen, u8 type, then the name. */
 const NAME_OFFSET = 19;
+const TYPE_OFFSET = 18;
+const LENGTH_OFFSET = 16;
+/** No entry is smaller: the fields above, a name of one byte and its NUL, in whole words. */
+const ENTRY_BYTES_MIN = 24;
+const ENTRIES_MAX = Math.floor(FOLDER_BUFFER_BYTES / ENTRY_BYTES_MIN);
+/** A sort key is a double: 40 bits of the inode number, then the place in the buffer, a multiple of 8. */
+const PLACES = FOLDER_BUFFER_BYTES / 8;
+const TWO_32 = 0x1_0000_0000;
+const DOT = 0x2e;
 
 /** d_type (readdir(3)). */
-export const DirentType = { UNKNOWN: 0, FOLDER: 4 } as const;
+export const DirentType = { UNKNOWN: 0, FOLDER: 4, FILE: 8 } as const;
 
-/** One name in a folder. Valid until the reader is filled again. */
-export interface Entry {
-  readonly name: string;
-  /** Of the name as a C string. */
-  readonly address: Pointer;
-  readonly type: number;
-  readonly ino: number;
-}
-
-/** Reads folders, one after the other. */
+/** Reads folders, one after the other. What it says of an entry is valid until it is filled again. */
 export class FolderReader {
   readonly #buffer = pinned(FOLDER_BUFFER_BYTES);
-  readonly #view = new DataView(this.#buffer.bytes.buffer);
+  readonly #words = new Uint32Array(this.#buffer.bytes.buffer);
+  readonly #halves = new Uint16Array(this.#buffer.bytes.buffer);
   readonly #text = Buffer.from(this.#buffer.bytes.buffer);
   readonly #base = ptr(this.#buffer.bytes);
+  /** By entry, in order. */
+  readonly #keys = new Float64Array(ENTRIES_MAX);
 
-  /** The next entries of an open folder without `.` and `..`; `end` after the last; an error number on failure. */
-  fill(folder: number): Entry[] | "end" | number {
-    const filled = Number(libc.getdents64(folder, this.#buffer.address, FOLDER_BUFFER_BYTES));
-    if (filled < 0) return errno();
-    if (filled === 0) return "end";
-    const entries: Entry[] = [];
-    for (let at = 0; at + NAME_OFFSET < filled;) {
-      const length = this.#view.getUint16(at + 16, true);
-      if (length <= NAME_OFFSET) break;
-      const entry = this.#entry(at, at + length);
-      if (entry.name !== "." && entry.name !== "..") entries.push(entry);
-      at += length;
-    }
-    return entries.sort((a, b) => a.ino - b.ino);
+  /** The buffer that names stand in. */
+  get bytes(): Uint8Array {
+    return this.#buffer.bytes;
   }
 
-  #entry(at: number, end: number): Entry {
-    const start = at + NAME_OFFSET;
-    const nul = this.#text.indexOf(0, start);
-    return {
-      name: this.#text.toString("latin1", start, nul < 0 || nul > end ? end : nul),
-      address: this.#base + start as Pointer,
-      type: this.#view.getUint8(at + 18),
-      ino: this.#view.getUint32(at, true) + this.#view.getUint32(at + 4, true) * 0x1_0000_0000,
-    };
+  /**
+   * Reads the next entries of an open folder and returns how many, without `.` and `..`; `end` after the last; a negative error
+   * number on failure.
+   */
+  fill(folder: number): number | "end" {
+    const filled = Number(libc.getdents64(folder, this.#buffer.address, FOLDER_BUFFER_BYTES));
+    if (filled < 0) return -errno();
+    if (filled === 0) return "end";
+    let count = 0;
+    for (let at = 0; at + NAME_OFFSET < filled;) {
+      const length = this.#halves[(at + LENGTH_OFFSET) >>> 1] as number;
+      if (length < ENTRY_BYTES_MIN || (length & 7) !== 0) break;
+      if (!this.#isDots(at + NAME_OFFSET)) {
+        const word = at >>> 2;
+        const high = (this.#words[word + 1] as number) & 0xff;
+        const ino = (this.#words[word] as number) + high * TWO_32;
+        this.#keys[count++] = ino * PLACES + at / 8;
+      }
+      at += length;
+    }
+    this.#keys.subarray(0, count).sort();
+    return count;
+  }
+
+  /** d_type of an entry. */
+  type(entry: number): number {
+    return this.#buffer.bytes[this.#start(entry) + TYPE_OFFSET] as number;
+  }
+
+  /** Of the name as a C string. */
+  address(entry: number): Pointer {
+    return this.#base + this.nameAt(entry) as Pointer;
+  }
+
+  /** Where in `bytes` the name begins. */
+  nameAt(entry: number): number {
+    return this.#start(entry) + NAME_OFFSET;
+  }
+
+  nameLength(entry: number): number {
+    const { bytes } = this.#buffer;
+    const start = this.nameAt(entry);
+    let end = start;
+    while (end < bytes.length && bytes[end] !== 0) end++;
+    return end - start;
+  }
+
+  name(entry: number): string {
+    const start = this.nameAt(entry);
+    return this.#text.toString("latin1", start, start + this.nameLength(entry));
+  }
+
+  #start(entry: number): number {
+    return (this.#keys[entry] as number) % PLACES * 8;
+  }
+
+  #isDots(at: number): boolean {
+    const { bytes } = this.#buffer;
+    if (bytes[at] !== DOT) return false;
+    return bytes[at + 1] === 0 || bytes[at + 1] === DOT && bytes[at + 2] === 0;
   }
 }

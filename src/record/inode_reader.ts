@@ -4,15 +4,17 @@
  * symlinks, FIFOs, sockets and devices are never opened. What cannot be read is described as far as it can be, and a
  * remark says what is missing.
  */
+import type { Pointer } from "bun:ffi";
 import { constants } from "node:fs";
 import { Errno, errno, errnoText, libc, pinned } from "../../ffi/libc.ts";
+import { type LeftFile, StatxWord } from "../format/left_file.ts";
 import { EventFlag } from "../format/trace_event.ts";
 import type { ContentReader } from "./content.ts";
-import type { Entry } from "./folder_reader.ts";
 import { FileType, InodeStat, isGone } from "./inode_stat.ts";
 import { type ScanItem, type ScannedInode, type ScannedRemark, showPath } from "./scan_item.ts";
 import { XattrReader } from "./xattrs.ts";
 
+const S_IFMT = 0o170000;
 /** PATH_MAX: no symlink's target is longer (symlink(2)). */
 const TARGET_BYTES_MAX = 4096;
 /** Not in node's constants; the same number on x86-64 and arm64 (asm-generic/fcntl.h). */
@@ -35,10 +37,10 @@ export interface KnownInodes {
 
 /** What an earlier run learned of inodes that are still in the very same state. src/record/stat_cache.ts is one. */
 export interface KnownStates {
-  /** Generation of a file that has no extended attributes; -1: not known. `stat` has its state. */
-  generation(stat: InodeStat): number;
+  /** Generation of a file that has no extended attributes; -1: not known. `state`: words of statx(2); `dev`: the kernel's. */
+  generation(state: Uint32Array, dev: number): number;
   /** A file without extended attributes. */
-  learn(stat: InodeStat, gen: number): void;
+  learn(state: Uint32Array, dev: number, gen: number): void;
 }
 
 /** What describing an inode needs from the caller of the scan. */
@@ -51,6 +53,11 @@ export interface InodeReaderOptions {
   content?: ContentReader;
   /** Instead of `content`: everything is described, but what regular files hold stays there (flag LAZY). */
   lazy?: KnownStates;
+  /**
+   * With `lazy`: takes a plain file without an item, which is many times quicker; the struct is used again, and has no node yet.
+   * `fill`: how many times the folder's listing went on before its name. Returns false where the file must be an item all the same.
+   */
+  left?: (file: LeftFile, fill: number) => boolean;
 }
 
 /** Where something hangs: the open folder, its node, the path, and the name as C string and as text. */
@@ -58,7 +65,7 @@ export interface Place {
   fd: number;
   node: number;
   path: string;
-  name: Entry["address"] | Uint8Array;
+  name: Pointer | Uint8Array;
   text: string;
 }
 
@@ -114,6 +121,30 @@ export class InodeReader {
     return item;
   }
 
+  /**
+   * Completes the struct if what `stat` has the state of is a file that can be told by it alone; false: it must be described by `leaf`.
+   * `name` is that of the file in the open folder.
+   */
+  left(folder: number, name: { address: Pointer; text: () => string }, file: LeftFile): boolean {
+    const { state } = file;
+    const { lazy } = this.#options;
+    const type = (state[StatxWord.MODE] as number) & S_IFMT;
+    if (lazy === undefined || type !== FileType.REGULAR || state[StatxWord.NLINK] !== 1) {
+      return false;
+    }
+    if (state[StatxWord.SIZE] === 0 && state[StatxWord.SIZE + 1] === 0) return false;
+    const dev = this.stat.dev;
+    let gen = lazy.generation(state, dev);
+    if (gen < 0) {
+      if (!this.#xattrs.hasNone(folder, name.address, name.text)) return false;
+      gen = this.stat.generationAt(folder, name.address);
+      lazy.learn(state, dev, gen);
+    }
+    file.dev = dev;
+    file.gen = gen;
+    return true;
+  }
+
   /** The node that the inode at a place (whose state `stat` has) is known as. */
   known(place: Place): number | undefined {
     const { dev, ino } = this.stat;
@@ -148,7 +179,7 @@ export class InodeReader {
 
   /** A regular file that is not opened: what it holds stays there. */
   #untouched(place: Place, lazy: KnownStates): ScannedInode {
-    const known = lazy.generation(this.stat);
+    const known = lazy.generation(this.stat.words, this.stat.dev);
     const gen = known >= 0 ? known : this.stat.generationAt(place.fd, place.name);
     const item = this.#inode(place, gen);
     if (item.attr.size > 0) {
@@ -158,7 +189,9 @@ export class InodeReader {
     if (known >= 0) return item;
     const xattrs = this.#xattrs.readAt(place.fd, place.text, place.name);
     this.#takeXattrs(item, place.path, xattrs);
-    if (typeof xattrs !== "number" && xattrs.length === 0) lazy.learn(this.stat, gen);
+    if (typeof xattrs !== "number" && xattrs.length === 0) {
+      lazy.learn(this.stat.words, this.stat.dev, gen);
+    }
     return item;
   }
 

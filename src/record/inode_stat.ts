@@ -58,6 +58,11 @@ export class InodeStat {
   readonly #mountId = pinned(8);
   readonly #devices = new DeviceTable();
 
+  /** The state as words: StatxWord of src/format/left_file.ts. */
+  get words(): Uint32Array {
+    return this.#words;
+  }
+
   /** Reads the state of a name, not following a symlink. Returns 0, or the error number. */
   readAt(folder: number, name: Pointer | Uint8Array): number {
     const flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
@@ -100,23 +105,6 @@ export class InodeStat {
 
   get inoHigh(): number {
     return this.#word(9);
-  }
-
-  /** Parts of times and size as words, for comparing without making an object. */
-  get ctimeSec(): number {
-    return this.#word(24);
-  }
-
-  get ctimeNsec(): number {
-    return this.#word(26);
-  }
-
-  get mtimeNsec(): number {
-    return this.#word(30);
-  }
-
-  get sizeLow(): number {
-    return this.#word(10);
   }
 
   get size(): number {

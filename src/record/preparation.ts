@@ -181,10 +181,9 @@ export class Preparation {
 
   /** Files with several names may be opened by one outside: the kernel side is told which they are. */
   #putLinked(): void {
-    for (let id = 1; id < this.tree.nextId; id++) {
-      const node = this.tree.node(id);
-      if (node === undefined || !node.isFile || node.nlink < 2) continue;
-      this.kernel.putLinked(node, this.tree.rootOf(id));
+    for (const node of this.tree.unpacked()) {
+      if (!node.isFile || node.nlink < 2) continue;
+      this.kernel.putLinked(node, this.tree.rootOf(node.id));
     }
   }
 

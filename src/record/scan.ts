@@ -5,11 +5,13 @@
  * opened. Mount points are crossed, except into pseudo file systems (pseudo_fs.ts); a folder that is there twice (a bind
  * mount) is entered once. Whatever cannot be read becomes an item of kind `gap`: nothing is left out silently. Not recursive.
  */
+import type { Pointer } from "bun:ffi";
 import { constants } from "node:fs";
 import { cString, Errno, errno, errnoText, libc } from "../../ffi/libc.ts";
 import { assert } from "../base/assert.ts";
 import { DiffKeeperError } from "../base/error.ts";
-import { DirentType, type Entry, FolderReader } from "./folder_reader.ts";
+import { LeftFile } from "../format/left_file.ts";
+import { DirentType, FolderReader } from "./folder_reader.ts";
 import { cannotRead, gap, InodeReader, type InodeReaderOptions } from "./inode_reader.ts";
 import { O_CLOEXEC, OPEN_FOLDER, openQuietly, type Place } from "./inode_reader.ts";
 import { AT_FDCWD, FileType, isGone } from "./inode_stat.ts";
@@ -28,6 +30,8 @@ const PARENT_NAME = cString("..");
 export interface ScanOptions extends InodeReaderOptions {
   /** Whether a path (relative to the top of the scan) is to be left out. The top itself is never asked. */
   excluded: (path: string, isFolder: boolean) => boolean;
+  /** False: `excluded` has nothing to say of files. Default: it has. */
+  choosesFiles?: boolean;
   /** Whether a folder is the state-dir, which is never recorded, under whatever path. */
   isStateDir: (dev: number, ino: number) => boolean;
 }
@@ -41,6 +45,8 @@ interface Frame {
   readonly dev: number;
   readonly ino: number;
   listed: boolean;
+  /** How many times its listing went on. */
+  fills: number;
   /** Names of folders in it that are not done yet. */
   readonly folders: string[];
 }
@@ -51,10 +57,18 @@ export class Scanner {
   readonly #inodes: InodeReader;
   readonly #reader = new FolderReader();
   readonly #frames: Frame[] = [];
+  readonly #file: LeftFile;
+  /** The name in hand. */
+  readonly #nameOf = {
+    entry: 0,
+    address: 0 as Pointer,
+    text: () => this.#reader.name(this.#nameOf.entry),
+  };
 
   constructor(options: ScanOptions) {
     this.#options = options;
     this.#inodes = new InodeReader(options);
+    this.#file = new LeftFile(this.#inodes.stat.words, this.#reader.bytes);
   }
 
   /**
@@ -110,7 +124,7 @@ export class Scanner {
         if (frame === undefined) break;
         if (!frame.listed) yield* this.#list(frame);
         const name = frame.folders.pop();
-        if (name === undefined) this.#leave(frame);
+        if (name === undefined) this.#goUp(frame);
         else yield this.#withRemarks(this.#folder(frame, name));
       }
     } finally {
@@ -131,15 +145,20 @@ export class Scanner {
     let items: ScanItem[] = [];
     frame.listed = true;
     const prefix = frame.path === "" ? "" : `${frame.path}/`;
-    while (true) {
-      const entries = this.#reader.fill(frame.fd);
-      if (entries === "end") break;
-      if (typeof entries === "number") {
-        items.push(gap(frame, `${cannotFolder(frame.path)}: ${errnoText(entries)}`));
+    for (let fills = 0;; fills++) {
+      const count = this.#reader.fill(frame.fd);
+      frame.fills = fills;
+      if (count === "end") break;
+      if (count < 0) {
+        items.push(gap(frame, `${cannotFolder(frame.path)}: ${errnoText(-count)}`));
         break;
       }
-      for (const entry of entries) {
-        this.#withRemarks(this.#entry(frame, entry, prefix + entry.name), items);
+      for (let entry = 0; entry < count; entry++) {
+        if (this.#leave(frame, { entry, prefix, fill: fills })) continue;
+        const item = this.#entry(frame, entry, prefix);
+        // a folder cannot change while the kernel fills the buffer: only what comes later can have a name again
+        if (fills === 0 && item !== undefined) markOnly(item);
+        this.#withRemarks(item, items);
         if (items.length < limit) continue;
         yield items;
         items = [];
@@ -149,31 +168,45 @@ export class Scanner {
     frame.folders.reverse();
   }
 
-  #entry(frame: Frame, entry: Entry, path: string): ScanItem | undefined {
-    let isFolder = entry.type === DirentType.FOLDER;
-    const excluded = entry.type !== DirentType.UNKNOWN &&
-      this.#options.excluded(path, isFolder);
-    if (excluded) return undefined;
+  /** Passes on a plain file whose content is left where it is, or leaves it out; false: it must be an item. */
+  #leave(frame: Frame, at: { entry: number; prefix: string; fill: number }): boolean {
+    const { left, choosesFiles } = this.#options;
+    const reader = this.#reader;
+    const { entry } = at;
+    if (left === undefined || reader.type(entry) !== DirentType.FILE) return false;
+    if (choosesFiles !== false && this.#options.excluded(at.prefix + reader.name(entry), false)) {
+      return true;
+    }
+    const file = this.#file;
+    this.#nameOf.entry = entry;
+    this.#nameOf.address = reader.address(entry);
+    if (this.#inodes.stat.readAt(frame.fd, this.#nameOf.address) !== 0) return false;
+    if (!this.#inodes.left(frame.fd, this.#nameOf, file)) return false;
+    file.parent = frame.node;
+    file.nameAt = reader.nameAt(entry);
+    file.nameLength = reader.nameLength(entry);
+    return left(file, at.fill);
+  }
+
+  #entry(frame: Frame, entry: number, prefix: string): ScanItem | undefined {
+    const reader = this.#reader;
+    const type = reader.type(entry);
+    const [name, address] = [reader.name(entry), reader.address(entry)];
+    const path = prefix + name;
+    let isFolder = type === DirentType.FOLDER;
+    if (type !== DirentType.UNKNOWN && this.#options.excluded(path, isFolder)) return undefined;
     if (!isFolder) {
-      const code = this.#inodes.stat.readAt(frame.fd, entry.address);
+      const code = this.#inodes.stat.readAt(frame.fd, address);
       if (isGone(code)) return undefined;
       if (code !== 0) return gap({ node: 0, path }, cannotRead(path, code));
       isFolder = this.#inodes.stat.type === FileType.FOLDER;
-      if (entry.type === DirentType.UNKNOWN && this.#options.excluded(path, isFolder)) {
-        return undefined;
-      }
+      if (type === DirentType.UNKNOWN && this.#options.excluded(path, isFolder)) return undefined;
     }
     if (isFolder) {
-      frame.folders.push(entry.name);
+      frame.folders.push(name);
       return undefined;
     }
-    return this.#inodes.leaf({
-      fd: frame.fd,
-      node: frame.node,
-      path,
-      name: entry.address,
-      text: entry.name,
-    });
+    return this.#inodes.leaf({ fd: frame.fd, node: frame.node, path, name: address, text: name });
   }
 
   /** Enters a folder of `frame` by name. */
@@ -210,9 +243,19 @@ export class Scanner {
       return item;
     }
     const item = this.#inodes.folder(place, fd);
+    if ((this.#frames[this.#frames.length - 1]?.fills ?? 2) < 2) item.isOnly = true;
     const { dev, ino } = item.attr;
     this.#options.known.set(dev, ino, item.node);
-    this.#enter({ fd, node: item.node, path: place.path, dev, ino, listed: false, folders: [] });
+    this.#enter({
+      fd,
+      node: item.node,
+      path: place.path,
+      dev,
+      ino,
+      listed: false,
+      fills: 0,
+      folders: [],
+    });
     return item;
   }
 
@@ -232,7 +275,7 @@ export class Scanner {
   }
 
   /** Goes back up; a parent that was closed to save descriptors is opened again through `..`, if it still is the same. */
-  #leave(frame: Frame): void {
+  #goUp(frame: Frame): void {
     this.#frames.pop();
     const parent = this.#frames[this.#frames.length - 1];
     if (parent !== undefined && parent.fd < 0 && frame.fd >= 0) {
@@ -249,6 +292,10 @@ export class Scanner {
     if (frame.fd >= 0) libc.close(frame.fd);
     frame.fd = -1;
   }
+}
+
+function markOnly(item: ScanItem): void {
+  if (item.kind === "inode" || item.kind === "link") item.isOnly = true;
 }
 
 function cannotFolder(path: string): string {

@@ -12,6 +12,8 @@ export interface ScannedInode {
   /** 0 for the top of the scan. */
   parent: number;
   name: string;
+  /** The listing of the folder cannot have the name twice. */
+  isOnly?: boolean;
   attr: Attr;
   mtime: Mtime;
   /** Only where the content was left in the file. */
@@ -31,6 +33,8 @@ export interface ScannedLink {
   node: number;
   parent: number;
   name: string;
+  /** As for an inode. */
+  isOnly?: boolean;
 }
 
 /** Something that could not be read (`gap`) or was left out on purpose (`note`), with a text for people. */

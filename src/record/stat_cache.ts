@@ -4,7 +4,8 @@
  * inode in the very same state (size, mtime, ctime: setting an attribute changes ctime). A cache that is damaged, or cannot be
  * read or written, is as if it were empty: it is never an error.
  *
- * File: header of 32 bytes (u32 magic, version, slots, entries; u64 XXH3-64 of the rest; u64 0), then the slots, 32 bytes each: u32
+ * File: header of 32 bytes (u32 magic, version, slots, entries; u64 XXH3-64 of the rest, the entries as
+ * seed; u64 0), then the slots, 32 bytes each: u32
  * device + 1 (0: free), generation, inode low, high, ctime seconds, ctime ns, mtime ns, size low. Half of the slots are free at least.
  */
 import {
@@ -22,13 +23,13 @@ import {
 import { dirname } from "node:path";
 import { libcGate } from "../../ffi/libc_gate.ts";
 import { STAT_CACHE_ENTRIES_MAX, STAT_CACHE_FILES_MAX } from "../base/limits.ts";
+import { StatxWord } from "../format/left_file.ts";
 import { slotHash } from "./base_table.ts";
 import type { KnownStates } from "./inode_reader.ts";
-import type { InodeStat } from "./inode_stat.ts";
 
 /** "DKSC". */
 const MAGIC = 0x4353_4b44;
-const VERSION = 1;
+const VERSION = 2;
 const HEADER_WORDS = 8;
 const SLOT_WORDS = 8;
 const SLOTS_MIN = 1024;
@@ -67,14 +68,14 @@ export class StatCache implements KnownStates {
     return this.#count;
   }
 
-  generation(stat: InodeStat): number {
+  generation(state: Uint32Array, dev: number): number {
     const words = this.#old;
-    const { inoLow, inoHigh } = stat;
+    const inoLow = state[StatxWord.INO] as number;
     let slot = slotHash(inoLow) & this.#oldMask;
-    // half of the slots are free, which `readSlots` has checked
-    while (words[slot * SLOT_WORDS] !== 0) {
+    // a damaged file may have no free slot
+    for (let looks = 0; looks <= this.#oldMask && words[slot * SLOT_WORDS] !== 0; looks++) {
       const at = slot * SLOT_WORDS;
-      if (words[at + 2] === inoLow && words[at + 3] === inoHigh && isSame(words, at, stat)) {
+      if (words[at + 2] === inoLow && words[at] === dev + 1 && isSame(words, at, state)) {
         this.#hits[slot] = 1;
         return words[at + 1] as number;
       }
@@ -83,19 +84,20 @@ export class StatCache implements KnownStates {
     return -1;
   }
 
-  learn(stat: InodeStat, gen: number): void {
-    if (this.#count >= STAT_CACHE_ENTRIES_MAX || stat.ctimeSec >= this.#racySec) return;
+  learn(state: Uint32Array, dev: number, gen: number): void {
+    const ctimeSec = state[StatxWord.CTIME] as number;
+    if (this.#count >= STAT_CACHE_ENTRIES_MAX || ctimeSec >= this.#racySec) return;
     if (this.#count * 2 > this.#mask) this.#reserve((this.#mask + 1) * 2);
     const words = this.#slots;
-    const at = this.#freeSlot(stat.inoLow);
-    words[at] = stat.dev + 1;
+    const at = this.#freeSlot(state[StatxWord.INO] as number);
+    words[at] = dev + 1;
     words[at + 1] = gen;
-    words[at + 2] = stat.inoLow;
-    words[at + 3] = stat.inoHigh;
-    words[at + 4] = stat.ctimeSec;
-    words[at + 5] = stat.ctimeNsec;
-    words[at + 6] = stat.mtimeNsec;
-    words[at + 7] = stat.sizeLow;
+    words[at + 2] = state[StatxWord.INO] as number;
+    words[at + 3] = state[StatxWord.INO + 1] as number;
+    words[at + 4] = ctimeSec;
+    words[at + 5] = state[StatxWord.CTIME_NSEC] as number;
+    words[at + 6] = state[StatxWord.MTIME_NSEC] as number;
+    words[at + 7] = state[StatxWord.SIZE] as number;
     this.#count++;
   }
 
@@ -136,8 +138,7 @@ export class StatCache implements KnownStates {
       mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
       const header = new Uint32Array(HEADER_WORDS);
       header.set([MAGIC, VERSION, this.#mask + 1, this.#count]);
-      const sum = Bun.hash.xxHash3(new Uint8Array(this.#slots.buffer));
-      new DataView(header.buffer).setBigUint64(16, sum, true);
+      new DataView(header.buffer).setBigUint64(16, checksum(this.#slots, this.#count), true);
       const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = constants;
       const fd = openSync(temporary, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY, 0o600);
       try {
@@ -165,9 +166,10 @@ export class StatCache implements KnownStates {
   }
 }
 
-function isSame(words: Uint32Array, at: number, stat: InodeStat): boolean {
-  return words[at + 5] === stat.ctimeNsec && words[at + 6] === stat.mtimeNsec &&
-    words[at + 7] === stat.sizeLow && words[at + 4] === stat.ctimeSec && words[at] === stat.dev + 1;
+function isSame(words: Uint32Array, at: number, state: Uint32Array): boolean {
+  return words[at + 5] === state[StatxWord.CTIME_NSEC] &&
+    words[at + 6] === state[StatxWord.MTIME_NSEC] && words[at + 7] === state[StatxWord.SIZE] &&
+    words[at + 4] === state[StatxWord.CTIME] && words[at + 3] === state[StatxWord.INO + 1];
 }
 
 /** The slots of a cache file, undefined when it is not there or not whole. */
@@ -181,17 +183,17 @@ function readSlots(path: string): Uint32Array | undefined {
       slots >= SLOTS_MIN && (slots & (slots - 1)) === 0 && entries * 2 <= slots &&
       entries <= STAT_CACHE_ENTRIES_MAX;
     if (!isWhole) return undefined;
-    const sum = Bun.hash.xxHash3(bytes.subarray(HEADER_WORDS * 4));
-    return bytes.readBigUInt64LE(16) === sum && usedSlots(rest) === entries ? rest : undefined;
+    return bytes.readBigUInt64LE(16) === checksum(rest, entries) ? rest : undefined;
   } catch {
     return undefined;
   }
 }
 
-function usedSlots(slots: Uint32Array): number {
-  let used = 0;
-  for (let at = 0; at < slots.length; at += SLOT_WORDS) if (slots[at] !== 0) used++;
-  return used;
+function checksum(slots: Uint32Array, entries: number): bigint {
+  return Bun.hash.xxHash3(
+    new Uint8Array(slots.buffer, slots.byteOffset, slots.byteLength),
+    BigInt(entries),
+  );
 }
 
 function removeOldest(folder: string): void {

@@ -86,6 +86,11 @@ export class WatchSet {
     return !isFolder && this.#include.length > 0 && !this.#isIncluded(path, root);
   }
 
+  /** Whether files may be left out by their names. */
+  get choosesFiles(): boolean {
+    return this.#include.length > 0 || this.#exclude.length > 0;
+  }
+
   /** Whether an inode is the state-dir, whatever path leads to it; `dev` as the kernel has it. */
   isStateDir(dev: number, ino: number): boolean {
     return ino === this.#stateDir.ino && dev === this.#stateDir.dev;

@@ -62,22 +62,30 @@ export class XattrReader {
     });
   }
 
+  /** Whether a name in an open folder surely has no attributes. @param text the name, asked for where the kernel wants a path. */
+  hasNone(folder: number, address: Pointer, text: () => string): boolean {
+    if (XattrReader.#canAskAt) return this.#hasNoneAt(folder, address);
+    const found = this.readAt(folder, text());
+    return typeof found !== "number" && found.length === 0;
+  }
+
   /** Asks without a path (6.13+), which takes half the time; false also where the kernel cannot say. */
   #hasNoneAt(folder: number, name: Pointer | Uint8Array): boolean {
     if (!XattrReader.#canAskAt) return false;
     const address = typeof name === "number" ? name : ptr(name as Uint8Array);
-    const list = Number(this.#list.address);
     const filled = libcGate.syscall(
       SYS_LISTXATTRAT,
       folder,
       Number(address),
       AT_SYMLINK_NOFOLLOW,
-      list,
+      Number(this.#list.address),
       XATTR_BYTES_MAX,
       0,
     );
-    if (Number(filled) < 0 && errno() === ENOSYS) XattrReader.#canAskAt = false;
-    return Number(filled) === 0;
+    if (Number(filled) >= 0) return Number(filled) === 0;
+    const code = errno();
+    if (code === ENOSYS) XattrReader.#canAskAt = false;
+    return code === Errno.EOPNOTSUPP;
   }
 
   #collect(filled: number, get: (name: Uint8Array) => number): readonly Xattr[] | number {

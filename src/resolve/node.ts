@@ -21,6 +21,12 @@ export interface Link {
   name: string;
 }
 
+/** Has names of folders that are not in their maps yet: the Tree. */
+export interface PackedNames {
+  /** Puts them into the map; false: more may come. */
+  unfold(folder: number, into: Map<string, number>): boolean;
+}
+
 /** An inode: identity, attributes, names, and what it holds if it is a folder. */
 export class Node {
   readonly id: number;
@@ -44,7 +50,9 @@ export class Node {
   lastParent = 0;
   /** Names beyond the first. */
   more: Link[] | undefined = undefined;
-  children: Map<string, number> | undefined = undefined;
+  #children: Map<string, number> | undefined = undefined;
+  /** Folder: names that are not in the map yet. Tree's own business. */
+  packed: PackedNames | undefined = undefined;
   /** Target of a symlink, a binary string. */
   target: string | undefined = undefined;
   xattrs: Map<string, Uint8Array> | undefined = undefined;
@@ -53,6 +61,24 @@ export class Node {
 
   constructor(id: number) {
     this.id = id;
+  }
+
+  /** Folder: node ids by name. */
+  get children(): Map<string, number> | undefined {
+    const [packed, children] = [this.packed, this.#children];
+    if (packed !== undefined && children !== undefined) {
+      if (packed.unfold(this.id, children)) this.packed = undefined;
+    }
+    return children;
+  }
+
+  set children(children: Map<string, number> | undefined) {
+    this.#children = children;
+  }
+
+  /** Folder: as `children`, without the names that are not in the map yet. */
+  get knownChildren(): Map<string, number> | undefined {
+    return this.#children;
   }
 
   get isDir(): boolean {

@@ -15,9 +15,11 @@ import type { Attr, TraceEvent } from "../format/trace_event.ts";
 import { applyEvent } from "./fold.ts";
 import { InodeMap } from "./inode_map.ts";
 import { MTIME_UNKNOWN, Node } from "./node.ts";
+import { PackedNodes } from "./packed_nodes.ts";
 
 /** Folders above a node that a path or root lookup follows; deeper is a loop. PATH_MAX cannot. */
 const DEPTH_MAX = 65_536;
+const TWO_32 = 0x1_0000_0000;
 
 /** The model. All methods are synchronous; binary strings for names and paths. */
 export class Tree {
@@ -25,6 +27,10 @@ export class Tree {
   #byInode = new InodeMap<Node>();
   #roots: Node[] = [];
   #count = 0;
+  /** Files of the baseline that nobody has asked about. */
+  #packed: PackedNodes | undefined;
+  /** Whether a batch with more of them is to come. */
+  #isPacking = false;
 
   /** Nodes known, with those that have no name any more. */
   get size(): number {
@@ -33,7 +39,7 @@ export class Tree {
 
   /** The smallest id never used; the Resolver gives it to the next new node. */
   get nextId(): number {
-    return this.#nodes.length;
+    return Math.max(this.#nodes.length, this.#packed?.end ?? 0);
   }
 
   /** Watched folders by index; folders that have no node yet are left out. */
@@ -42,12 +48,12 @@ export class Tree {
   }
 
   node(id: number): Node | undefined {
-    return this.#nodes[id];
+    return this.#nodes[id] ?? this.#unpack(id);
   }
 
   /** The node that an event names. @throws {DiffKeeperError} data_corrupt, when it is unknown. */
   need(id: number): Node {
-    const node = this.#nodes[id];
+    const node = this.node(id);
     if (!node) {
       throw new DiffKeeperError("data_corrupt", `cannot apply an event: node ${id} is not known`);
     }
@@ -56,12 +62,12 @@ export class Tree {
 
   /** The node that `name` stands for in the folder `dir`, 0 when there is none. */
   child(dir: number, name: string): number {
-    return this.#nodes[dir]?.children?.get(name) ?? 0;
+    return this.node(dir)?.children?.get(name) ?? 0;
   }
 
   /** Latest node with this identity; a known other generation is another inode. gen 0: any. */
   lookup(dev: number, ino: number, gen: number): Node | undefined {
-    const node = this.#byInode.get(dev, ino);
+    const node = this.#latest(dev, ino);
     if (!node) return undefined;
     if (gen === 0 || node.gen === gen) return node;
     if (node.gen === 0) {
@@ -81,7 +87,10 @@ export class Tree {
     node.ino = identity.ino;
     node.gen = identity.gen;
     if (node.ino === 0) return;
-    const before = this.#byInode.get(node.dev, node.ino);
+    // while files are packed their inodes are compared later, all at once
+    const before = this.#isScanning
+      ? this.#byInode.get(node.dev, node.ino)
+      : this.#latest(node.dev, node.ino);
     if (before) before.older = undefined;
     node.older = before;
     this.#byInode.set(node.dev, node.ino, node);
@@ -99,16 +108,93 @@ export class Tree {
     node.older = undefined;
   }
 
+  /** Whether there are packed files that the index does not know. */
+  get #isScanning(): boolean {
+    return this.#isPacking || this.#packed?.isIndexed === false;
+  }
+
+  #latest(dev: number, ino: number): Node | undefined {
+    const node = this.#byInode.get(dev, ino);
+    if (node !== undefined || this.#packed === undefined) return node;
+    const id = this.#index().find(dev, ino % TWO_32, Math.floor(ino / TWO_32));
+    // the index itself may have made it a node
+    return id === 0 ? this.#byInode.get(dev, ino) : this.#unpack(id);
+  }
+
+  /** Makes the node of a packed file; undefined: there is none with this id. */
+  #unpack(id: number): Node | undefined {
+    // the index itself may have made it a node
+    if (this.#packed === undefined || !this.#index().has(id)) return this.#nodes[id];
+    const node = this.#packed.takeOut(id);
+    this.#place(node);
+    const other = this.#byInode.get(node.dev, node.ino);
+    if (other !== undefined && other.id > id) {
+      if (other.older === undefined || other.older.id < id) other.older = node;
+      return node;
+    }
+    if (other) other.older = undefined;
+    node.older = other;
+    if (node.ino !== 0) this.#byInode.set(node.dev, node.ino, node);
+    return node;
+  }
+
+  /** The packed files, all findable. */
+  #index(): PackedNodes {
+    const packed = this.#packed;
+    assert(packed !== undefined, "there are packed files");
+    if (packed.isIndexed) return packed;
+    const twins = packed.index({
+      hasNode: (id) => this.#nodes[id] !== undefined,
+      hasInode: (dev, ino) => this.#byInode.get(dev, ino) !== undefined,
+    });
+    for (const id of twins) this.#unpack(id);
+    return packed;
+  }
+
+  #place(node: Node): void {
+    while (this.#nodes.length < node.id) this.#nodes.push(undefined);
+    this.#nodes[node.id] = node;
+  }
+
+  /**
+   * Adds files of the baseline as `apply` of their events would, without making a Node of one before somebody asks. Their names must
+   * not be there, and `expectLeft` must have been asked about their folders.
+   * @param batch events, those of other things too; must not change any more.
+   * @param files how many of them are such files; `end`: one more than the largest id in them.
+   */
+  addLeft(batch: Uint32Array, files: number, end: number): void {
+    this.#packed ??= new PackedNodes();
+    this.#packed.add(batch, end);
+    this.#isPacking = false;
+    this.#count += files;
+  }
+
+  /** Says that events to come in `addLeft` name files in this folder. Returns whether it is one. */
+  expectLeft(folder: number): boolean {
+    const dir = this.#nodes[folder];
+    if (dir === undefined || !dir.isDir || this.#packed?.isFull === true) return false;
+    dir.packed = this;
+    this.#isPacking = true;
+    return true;
+  }
+
+  /** Node's own business: the names of packed files in a folder. */
+  unfold(folder: number, into: Map<string, number>): boolean {
+    if (this.#packed !== undefined) this.#index().unfold(folder, into);
+    return !this.#isPacking;
+  }
+
   /** Makes a node without a name. @throws {DiffKeeperError} data_corrupt, when the id is taken. */
   addNode(id: number, attr: Attr): Node {
-    if (id < 1 || this.#nodes[id] !== undefined || id > 0xffffffff) {
+    const isTaken = this.#nodes[id] !== undefined ||
+      this.#packed?.isIndexed === true && this.#packed.has(id);
+    if (id < 1 || isTaken || id > 0xffffffff) {
       throw new DiffKeeperError("data_corrupt", `cannot add node ${id}: the id is taken or bad`);
     }
     const node = new Node(id);
     node.setAttr(attr);
     if (node.isDir) node.children = new Map();
-    while (this.#nodes.length < id) this.#nodes.push(undefined);
-    this.#nodes[id] = node;
+    this.#place(node);
     this.#count++;
     this.bind(node, attr);
     return node;
@@ -125,11 +211,13 @@ export class Tree {
   /** Gives a node a name. @throws {DiffKeeperError} data_corrupt: no folder, or name taken. */
   link(node: Node, parent: number, name: string): void {
     const dir = this.need(parent);
-    if (!dir.children) throw new DiffKeeperError("data_corrupt", "cannot link: no folder");
-    if (dir.children.has(name)) {
+    // while files are packed, names are compared when the folder is unfolded
+    const children = this.#isScanning ? dir.knownChildren : dir.children;
+    if (!children) throw new DiffKeeperError("data_corrupt", "cannot link: no folder");
+    if (children.has(name)) {
       throw new DiffKeeperError("data_corrupt", `cannot link ${JSON.stringify(name)}: it is there`);
     }
-    dir.children.set(name, node.id);
+    children.set(name, node.id);
     if (node.parent === 0) {
       node.parent = parent;
       node.name = name;
@@ -186,7 +274,7 @@ export class Tree {
    * when the node hangs nowhere.
    */
   path(id: number): string | undefined {
-    let node = this.#nodes[id];
+    let node = this.node(id);
     let path = "";
     for (let depth = 0; node && depth < DEPTH_MAX; depth++) {
       if (node.root >= 0) return path;
@@ -206,7 +294,7 @@ export class Tree {
 
   /** Index of the watched folder that a node hangs in (by its first name), -1 when nowhere. */
   rootOf(id: number): number {
-    let node = this.#nodes[id];
+    let node = this.node(id);
     for (let depth = 0; node && depth < DEPTH_MAX; depth++) {
       if (node.root >= 0) return node.root;
       if (node.parent === 0) return -1;
@@ -220,17 +308,17 @@ export class Tree {
     let at = id;
     for (let depth = 0; at !== 0 && depth < DEPTH_MAX; depth++) {
       if (at === ancestor) return true;
-      at = this.#nodes[at]?.parent ?? 0;
+      at = this.node(at)?.parent ?? 0;
     }
     return false;
   }
 
   /** The node at a path below a node, without following symlinks; "" is the node itself. */
   at(from: number, path: string): Node | undefined {
-    let node = this.#nodes[from];
+    let node = this.node(from);
     if (path === "") return node;
     for (const name of path.split("/")) {
-      node = this.#nodes[this.child(node?.id ?? 0, name)];
+      node = this.node(this.child(node?.id ?? 0, name));
       if (!node) return undefined;
     }
     return node;
@@ -258,7 +346,20 @@ export class Tree {
 
   /** Every node known, also those without a name, by id. */
   *nodes(): Generator<Node> {
+    for (let id = 1; id < this.nextId; id++) {
+      const node = this.node(id);
+      if (node) yield node;
+    }
+  }
+
+  /** As `nodes`, without files that `addLeft` added and nobody has asked about: each of them has one name. */
+  *unpacked(): Generator<Node> {
     for (const node of this.#nodes) if (node) yield node;
+  }
+
+  /** The size that a file had when it came by `addLeft`; undefined: it did not. */
+  leftSize(id: number): number | undefined {
+    return this.#packed === undefined ? undefined : this.#index().size(id);
   }
 
   /** Folds one event. @throws {DiffKeeperError} data_corrupt, when it does not fit the model. */

@@ -1,0 +1,183 @@
+/**
+ * A file of a lazy baseline whose content is left where it is: the event that nearly all of a large tree is made of (BASELINE, flags
+ * LAZY and TLVS, with NAME, ATTR and CTIME in this order). It is written from the words of statx(2) and read in place, so that no
+ * object is made for a file. Positions count u32 words.
+ */
+import { assert } from "../base/assert.ts";
+import {
+  ATTR_BYTES,
+  CTIME_BYTES,
+  EVENT_FIXED_BYTES,
+  padded,
+  Tag,
+  TAG_HEADER_BYTES,
+  WORD,
+} from "./event_layout.ts";
+import type { GrowingBuffer } from "./growing_buffer.ts";
+import { EventFlag, Op } from "./trace_event.ts";
+
+const OP_FLAGS = Op.BASELINE | (EventFlag.LAZY | EventFlag.TLVS) << 8;
+const FIXED_WORDS = EVENT_FIXED_BYTES / 4;
+const TAG_WORDS = TAG_HEADER_BYTES / 4;
+/** An event without its name. */
+const SIZE_MIN = EVENT_FIXED_BYTES + 3 * TAG_HEADER_BYTES + ATTR_BYTES + CTIME_BYTES;
+const TWO_32 = 0x1_0000_0000;
+
+/** struct statx, linux/stat.h; sizes and times are two words. */
+export const StatxWord = {
+  NLINK: 4,
+  UID: 5,
+  GID: 6,
+  MODE: 7,
+  INO: 8,
+  SIZE: 10,
+  CTIME: 24,
+  CTIME_NSEC: 26,
+  MTIME: 28,
+  MTIME_NSEC: 30,
+} as const;
+
+/** A regular file with one name, not empty and without extended attributes. Filled again for each file; nothing of it is kept. */
+export class LeftFile {
+  /** What statx(2) gave, as words. */
+  readonly state: Uint32Array;
+  /** Where names stand. */
+  readonly source: Uint8Array;
+  node = 0;
+  parent = 0;
+  /** The kernel's s_dev. */
+  dev = 0;
+  gen = 0;
+  /** The name: `nameLength` bytes of `source` from `nameAt` on. */
+  nameAt = 0;
+  nameLength = 0;
+
+  constructor(state: Uint32Array, source: Uint8Array) {
+    this.state = state;
+    this.source = source;
+  }
+
+  get inoLow(): number {
+    return this.state[StatxWord.INO] as number;
+  }
+
+  get inoHigh(): number {
+    return this.state[StatxWord.INO + 1] as number;
+  }
+}
+
+/**
+ * Puts the event at the position, which it moves behind it.
+ * @throws {DiffKeeperError} `limit_exceeded`; nothing has changed then.
+ */
+export function putLeftFile(buffer: GrowingBuffer, file: LeftFile, comm: number): void {
+  const { nameLength, state } = file;
+  assert(nameLength > 0 && file.parent > 0, "a file that is left has a name in a folder");
+  const size = SIZE_MIN + padded(nameLength);
+  buffer.ensure(size);
+  const { words } = buffer;
+  const at = buffer.position >>> 2;
+  words[at] = size;
+  words[at + 1] = OP_FLAGS;
+  for (let i = 2; i < FIXED_WORDS; i++) words[at + i] = 0;
+  words[at + WORD.NODE] = file.node;
+  words[at + WORD.COMM] = comm;
+  words[at + WORD.OFFSET] = file.parent;
+  words[at + WORD.MTIME_SEC] = state[StatxWord.MTIME] as number;
+  words[at + WORD.MTIME_SEC + 1] = state[StatxWord.MTIME + 1] as number;
+  words[at + WORD.MTIME_NSEC] = state[StatxWord.MTIME_NSEC] as number;
+  putNameTag(buffer, file);
+  putStateTags(words, file, at + (size - SIZE_MIN >>> 2) + FIXED_WORDS + TAG_WORDS);
+  buffer.position += size;
+}
+
+function putNameTag(buffer: GrowingBuffer, file: LeftFile): void {
+  const { words, bytes } = buffer;
+  const { source, nameAt, nameLength } = file;
+  const at = (buffer.position >>> 2) + FIXED_WORDS;
+  words[at] = Tag.NAME;
+  words[at + 1] = nameLength;
+  const end = padded(nameLength) >>> 2;
+  words[at + end] = 0;
+  words[at + end + 1] = 0;
+  const start = (at + TAG_WORDS) << 2;
+  for (let i = 0; i < nameLength; i++) bytes[start + i] = source[nameAt + i] as number;
+}
+
+function putStateTags(words: Uint32Array, file: LeftFile, at: number): void {
+  const { state } = file;
+  words[at] = Tag.ATTR;
+  words[at + 1] = ATTR_BYTES;
+  words[at + 2] = (state[StatxWord.MODE] as number) & 0xffff;
+  words[at + 3] = state[StatxWord.UID] as number;
+  words[at + 4] = state[StatxWord.GID] as number;
+  words[at + 5] = 0;
+  words[at + 6] = 1;
+  words[at + 7] = file.dev;
+  words[at + 8] = file.gen;
+  words[at + 9] = 0;
+  words[at + 10] = state[StatxWord.INO] as number;
+  words[at + 11] = state[StatxWord.INO + 1] as number;
+  words[at + 12] = state[StatxWord.SIZE] as number;
+  words[at + 13] = state[StatxWord.SIZE + 1] as number;
+  words[at + 14] = Tag.CTIME;
+  words[at + 15] = CTIME_BYTES;
+  words[at + 16] = state[StatxWord.CTIME] as number;
+  words[at + 17] = state[StatxWord.CTIME + 1] as number;
+  words[at + 18] = state[StatxWord.CTIME_NSEC] as number;
+  words[at + 19] = 0;
+}
+
+/** Whether the event at a word is one that `putLeftFile` could have put: no other fields, one name. */
+export function isLeftFile(words: Uint32Array, at: number): boolean {
+  if (words[at + 1] !== OP_FLAGS) return false;
+  const name = at + FIXED_WORDS;
+  if (words[name] !== Tag.NAME) return false;
+  return words[at] === SIZE_MIN + padded(words[name + 1] as number) &&
+    words[attrAt(words, at) + 6] === 1;
+}
+
+function attrAt(words: Uint32Array, at: number): number {
+  const name = at + FIXED_WORDS;
+  return name + TAG_WORDS + (padded(words[name + 1] as number) >>> 2);
+}
+
+/** Reads events of `putLeftFile` in place. */
+export const leftFile = {
+  node: (words: Uint32Array, at: number) => words[at + WORD.NODE] as number,
+  parent: (words: Uint32Array, at: number) => words[at + WORD.OFFSET] as number,
+  dev: (words: Uint32Array, at: number) => words[attrAt(words, at) + 7] as number,
+  inoLow: (words: Uint32Array, at: number) => words[attrAt(words, at) + 10] as number,
+  inoHigh: (words: Uint32Array, at: number) => words[attrAt(words, at) + 11] as number,
+  size: (words: Uint32Array, at: number) => double(words, attrAt(words, at) + 12),
+  mtimeSec: (words: Uint32Array, at: number) => {
+    const high = words[at + WORD.MTIME_SEC + 1] as number;
+    return (words[at + WORD.MTIME_SEC] as number) + (high | 0) * TWO_32;
+  },
+  mtimeNsec: (words: Uint32Array, at: number) => words[at + WORD.MTIME_NSEC] as number,
+  /** A binary string. */
+  name(words: Uint32Array, at: number): string {
+    const tag = at + FIXED_WORDS;
+    const start = words.byteOffset + (tag + TAG_WORDS) * 4;
+    return Buffer.from(words.buffer, start, words[tag + 1] as number).toString("latin1");
+  },
+  attr(words: Uint32Array, at: number) {
+    const attr = attrAt(words, at);
+    const word = (index: number) => words[attr + index] as number;
+    return {
+      mode: word(2),
+      uid: word(3),
+      gid: word(4),
+      rdev: 0,
+      nlink: 1,
+      dev: word(7),
+      gen: word(8),
+      ino: double(words, attr + 10),
+      size: double(words, attr + 12),
+    };
+  },
+} as const;
+
+function double(words: Uint32Array, at: number): number {
+  return (words[at] as number) + (words[at + 1] as number) * TWO_32;
+}
