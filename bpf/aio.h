@@ -14,7 +14,7 @@ __noinline int vectors_bytes(struct task_state *st, u64 user, u64 count) {
   for (u32 i = 0; i < AIO_VECTORS_MAX; i++) {
     struct iovec v = {};
     if (i >= count) break;
-    bpf_probe_read_user(&v, sizeof(v), (void *)(user + i * sizeof(v)));
+    user += read_vector(&v, user, st->is32);
     st->iov_bytes += v.len;
   }
   return 0;
@@ -60,17 +60,19 @@ __noinline int aio_part(struct task_state *st, u64 list, u32 count) {
   for (u32 i = 0; i < PART_STEPS; i++) {
     u64 user = 0;
     if (i >= count) break;
-    if (!bpf_probe_read_user(&user, sizeof(user), (void *)(list + i * sizeof(user)))) aio_write(st, user);
+    u32 bytes = st->is32 ? 4 : 8;
+    if (!bpf_probe_read_user(&user, bytes, (void *)(list + i * bytes))) aio_write(st, user);
   }
   return 0;
 }
 
 /* io_submit took the first `count` of its iocbs. */
 __noinline int aio_exit(struct task_state *st, u64 list, u64 count) {
+  if (!st) return 0;
   if (count > AIO_CALLS_MAX) lost(DK_LOST_RING);
   for (u32 i = 0; i < AIO_CALLS_MAX / PART_STEPS; i++) {
     if (i * PART_STEPS >= count) break;
-    aio_part(st, list + i * PART_STEPS * sizeof(u64), count - i * PART_STEPS);
+    aio_part(st, list + i * PART_STEPS * (st->is32 ? 4 : 8), count - i * PART_STEPS);
   }
   return 0;
 }

@@ -12,6 +12,19 @@ struct iovec {
   u64 base, len;
 };
 
+/* One buffer of a vector; a 32-bit program's are half as long. Returns how many bytes it takes. */
+static __always_inline u32 read_vector(struct iovec *v, u64 user, bool is32) {
+  if (!is32) {
+    bpf_probe_read_user(v, sizeof(*v), (void *)user);
+    return sizeof(*v);
+  }
+  u32 pair[2] = {};
+  bpf_probe_read_user(pair, sizeof(pair), (void *)user);
+  v->base = pair[0];
+  v->len = pair[1];
+  return sizeof(pair);
+}
+
 static __always_inline bool is_output(struct inode *inode, u32 dev, u64 ino) {
   return ino && ino == GET(inode, inode, i_ino) && dev == dev_of(inode);
 }
@@ -93,8 +106,7 @@ __noinline int piece_step(struct dk_write *w, struct scratch *s) {
   if (s->off >= s->total) return 1;
   if (!s->left) {
     struct iovec v = {};
-    bpf_probe_read_user(&v, sizeof(v), (void *)s->iov);
-    s->iov += sizeof(v);
+    s->iov += read_vector(&v, s->iov, s->is32);
     s->ptr = v.base;
     s->left = v.len;
     if (!v.len) return 0;
@@ -197,9 +209,9 @@ struct copy_source {
   u64 position;
 };
 
-static __always_inline struct copy_source copy_source(struct pt_regs *regs, u32 class) {
-  struct copy_source from = {.fd = DK_ARG0(regs), .position = DK_ARG1(regs)};
-  if (class == C_SENDFILE) from.fd = DK_ARG1(regs), from.position = DK_ARG2(regs);
+static __always_inline struct copy_source copy_source(struct task_state *st, u32 class) {
+  struct copy_source from = {.fd = st->arg[0], .position = st->arg[1]};
+  if (class == C_SENDFILE) from.fd = st->arg[1], from.position = st->arg[2];
   return from;
 }
 
@@ -210,11 +222,11 @@ struct clone_range {
 };
 
 /* A whole or partial clone: where it read and wrote, which the call itself does not return. */
-static __always_inline bool clone_range(struct clone_range *range, struct pt_regs *regs) {
-  range->src_fd = (s32)DK_ARG2(regs);
+static __always_inline bool clone_range(struct clone_range *range, struct task_state *st) {
+  range->src_fd = (s32)st->arg[2];
   range->src_offset = range->src_length = range->dest_offset = 0;
-  if ((u32)DK_ARG1(regs) == FICLONE) return true;
-  return !bpf_probe_read_user(range, sizeof(*range), (void *)DK_ARG2(regs));
+  if ((u32)st->arg[1] == FICLONE) return true;
+  return !bpf_probe_read_user(range, sizeof(*range), (void *)st->arg[2]);
 }
 
 /* COPY, when the source is a watched file: its content is known there. Returns false when it is not (nothing is sent). `offset`: where a
@@ -231,7 +243,8 @@ __noinline int copy_send(struct dk_write *w, struct task_state *st, u32 fd, u64 
   u64 size = GET(inode, inode, i_size);
   if (clone && !w->h.ret) w->h.ret = size > offset ? size - offset : 0;
   u64 after = GET(file, file, f_pos);
-  if (position) bpf_probe_read_user(&after, sizeof(after), (void *)position);
+  if (position && st->short_position) after = 0, bpf_probe_read_user(&after, 4, (void *)position);
+  else if (position) bpf_probe_read_user(&after, sizeof(after), (void *)position);
   if (!clone) offset = after - w->h.ret;
   /* sendfile within one file reads what it has just written where the ranges overlap */
   if ((u64)inode == inode_ptr && offset < w->offset + w->h.ret && w->offset < offset + w->h.ret) return false;
@@ -257,13 +270,12 @@ __noinline int copy_send(struct dk_write *w, struct task_state *st, u32 fd, u64 
  * so the task is stopped until that is done; stopping every `cp` of a file from elsewhere would be noticed, and cost more than it. */
 __noinline int copy_exit(struct dk_write *w, struct task_state *st, u32 class) {
   if (!w || !st) return 0;
-  struct pt_regs *regs = (void *)st->regs;
   struct task_struct *task = bpf_get_current_task_btf();
   bool stop = false;
   if (st->output) return 0;
   if (class == C_CLONE) {
     struct clone_range range;
-    if (!clone_range(&range, regs)) {
+    if (!clone_range(&range, st)) {
       lost_data(0);
       return 0;
     }
@@ -272,7 +284,7 @@ __noinline int copy_exit(struct dk_write *w, struct task_state *st, u32 class) {
     if (copy_send(w, st, range.src_fd, 0, range.src_offset)) return 0;
     if (!w->h.ret) w->h.ret = w->size > w->offset ? w->size - w->offset : 0;
   } else {
-    struct copy_source from = copy_source(regs, class);
+    struct copy_source from = copy_source(st, class);
     if (copy_send(w, st, from.fd, from.position, ~0ull)) return 0;
     struct file *file = file_of(task, from.fd);
     if (!file) return send_readback(w, st, true);
@@ -298,32 +310,33 @@ __noinline int payload_send(struct dk_write *w, struct task_state *st, u64 ptr, 
   s->iov = ptr;
   s->ptr = ptr;
   s->left = single ? ret : 0;
+  s->is32 = st->is32;
   if (pieces(w, s)) lost_data(ret);
   scratch_put(s);
   return 0;
 }
 
-static __always_inline void data_exit(struct task_state *st, struct pt_regs *regs, u32 class, u32 nr, s64 ret) {
+static __always_inline void data_exit(struct task_state *st, u32 class, u32 nr, s64 ret) {
   struct dk_write *w = &st->write;
-  u64 offset = ~0ull, ptr = DK_ARG1(regs);
-  if (class == C_PWRITE || class == C_PWRITEV) offset = pwrite_offset(st, DK_ARG3(regs), ret);
-  if (class == C_PWRITEV2 && (s64)DK_ARG3(regs) == -1 && (DK_ARG5(regs) & RWF_APPEND)) {
+  u64 offset = ~0ull, ptr = st->arg[1];
+  if (class == C_PWRITE || class == C_PWRITEV) offset = pwrite_offset(st, st->arg[3], ret);
+  if (class == C_PWRITEV2 && (s64)st->arg[3] == -1 && (st->arg[5] & RWF_APPEND)) {
     struct file *file = (void *)st->file;
     offset = GET(file, file, f_pos) - ret; /* where it went, not where the position was */
   }
-  if (class == C_PWRITEV2 && (s64)DK_ARG3(regs) != -1) {
-    u32 rwf = DK_ARG5(regs);
+  if (class == C_PWRITEV2 && (s64)st->arg[3] != -1) {
+    u32 rwf = st->arg[5];
     offset = rwf & RWF_APPEND      ? size_of(st) - ret
-             : rwf & RWF_NOAPPEND ? DK_ARG3(regs)
-                                  : pwrite_offset(st, DK_ARG3(regs), ret);
+             : rwf & RWF_NOAPPEND ? st->arg[3]
+                                  : pwrite_offset(st, st->arg[3], ret);
   }
   if (class == C_COPYRANGE || class == C_SPLICE) {
-    u64 *user = (void *)DK_ARG3(regs), after = 0;
+    u64 *user = (void *)st->arg[3], after = 0;
     if (user && !bpf_probe_read_user(&after, sizeof(after), user)) offset = after - ret;
   }
   write_fixed(w, st, ret, offset);
   w->h.nr = nr;
-  w->h.fd = class == C_SPLICE || class == C_COPYRANGE ? DK_ARG2(regs) : DK_ARG0(regs);
+  w->h.fd = class == C_SPLICE || class == C_COPYRANGE ? st->arg[2] : st->arg[0];
   if (st->output) w->h.fd = st->output;
   if (class >= C_SENDFILE) {
     copy_exit(w, st, class);

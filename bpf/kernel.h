@@ -52,15 +52,8 @@ typedef struct { u32 val; } kgid_t;
 
 #if defined(__TARGET_ARCH_x86)
 struct pt_regs {
-  unsigned long r10, r9, r8, ax, dx, si, di, orig_ax, ip, sp;
+  unsigned long bp, bx, r10, r9, r8, ax, cx, dx, si, di, orig_ax;
 };
-#define DK_ARG0(r) BPF_CORE_READ(r, di)
-#define DK_ARG1(r) BPF_CORE_READ(r, si)
-#define DK_ARG2(r) BPF_CORE_READ(r, dx)
-#define DK_ARG3(r) BPF_CORE_READ(r, r10)
-#define DK_ARG4(r) BPF_CORE_READ(r, r8)
-#define DK_ARG5(r) BPF_CORE_READ(r, r9)
-#define DK_NR(r) BPF_CORE_READ(r, orig_ax)
 #elif defined(__TARGET_ARCH_arm64)
 struct user_pt_regs {
   u64 regs[31];
@@ -70,13 +63,6 @@ struct pt_regs {
   u64 orig_x0;
   s32 syscallno;
 };
-#define DK_ARG0(r) BPF_CORE_READ(r, orig_x0)
-#define DK_ARG1(r) BPF_CORE_READ(r, regs[1])
-#define DK_ARG2(r) BPF_CORE_READ(r, regs[2])
-#define DK_ARG3(r) BPF_CORE_READ(r, regs[3])
-#define DK_ARG4(r) BPF_CORE_READ(r, regs[4])
-#define DK_ARG5(r) BPF_CORE_READ(r, regs[5])
-#define DK_NR(r) ((u64)(u32)BPF_CORE_READ(r, syscallno))
 #endif
 
 struct timespec64 {
@@ -224,7 +210,7 @@ extern int bpf_probe_read_user_dynptr(struct bpf_dynptr *d, u64 off, u64 size,
 /* Linux 6.2+: a number becomes a typed pointer whose fields are plain loads. */
 extern void *bpf_rdonly_cast(const void *obj, u32 btf_id) __ksym __weak;
 
-/* 32-bit programs have call numbers of their own, which are not in our table. Bits: arch/{x86,arm64}/include/asm/thread_info.h */
+/* 32-bit programs have call numbers of their own (calls32.h). Bits: arch/{x86,arm64}/include/asm/thread_info.h */
 #if defined(__TARGET_ARCH_x86)
 static __always_inline bool task_is_32bit(struct task_struct *t) { return t->thread_info.flags & (1ul << 29); }
 static __always_inline bool call_is_32bit(struct task_struct *t) { return t->thread_info.status & 2; /* TS_COMPAT */ }

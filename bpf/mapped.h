@@ -196,13 +196,13 @@ __noinline int mappings_fork(u32 parent, u32 child) {
 }
 
 /* sys_enter of a call that may be a sync point. Returns false when it cannot matter. */
-static __always_inline bool sync_enter(struct task_state *st, struct task_struct *task, struct pt_regs *regs, u32 class) {
+static __always_inline bool sync_enter(struct task_state *st, struct task_struct *task, u32 fd, u32 class) {
   st->map_hits = 0;
   if (class != C_SYNC_FD) {
     u32 tgid = task->tgid;
     return bpf_map_lookup_elem(&mapping_slots, &tgid) != NULL;
   }
-  struct file *file = file_of(task, DK_ARG0(regs));
+  struct file *file = file_of(task, fd);
   if (!file) return false;
   inode_key(&st->map_hit, BPF_CORE_READ(file, f_inode));
   if (!is_mapped(&st->map_hit)) return false;
@@ -219,21 +219,20 @@ static __always_inline void sync_send(struct task_state *st, s64 ret) {
 /* sys_exit of it. */
 __noinline int sync_exit(struct task_state *st, u32 class, s64 ret) {
   if (!st) return 0;
-  struct pt_regs *regs = (void *)st->regs;
   u32 tgid = bpf_get_current_pid_tgid() >> 32;
   if (class == C_SYNC_FD) {
     sync_send(st, 1);
     return 0;
   }
   if (ret < 0) return 0;
-  st->map_start = DK_ARG0(regs);
-  st->map_end = st->map_start + DK_ARG1(regs);
+  st->map_start = st->arg[0];
+  st->map_end = st->map_start + st->arg[1];
   if (class == C_MREMAP) {
     st->map_to = ret;
-    st->map_to_end = ret + DK_ARG2(regs);
+    st->map_to_end = ret + st->arg[2];
     if (mapping_range(st, tgid, R_MOVE)) sync_send(st, 1);
   } else if (class == C_MPROTECT) {
-    if (DK_ARG2(regs) & PROT_WRITE) mapping_range(st, tgid, R_WRITABLE);
+    if (st->arg[2] & PROT_WRITE) mapping_range(st, tgid, R_WRITABLE);
   } else if (class == C_MSYNC) {
     if (mapping_range(st, tgid, R_LOOK)) sync_send(st, 1);
   } else if (mapping_range(st, tgid, R_UNMAP)) {
@@ -245,29 +244,28 @@ __noinline int sync_exit(struct task_state *st, u32 class, s64 ret) {
 /* sys_exit of mmap. */
 __noinline int mmap_exit(struct task_state *st, s64 ret) {
   if (!st) return 0;
-  struct pt_regs *regs = (void *)st->regs;
-  u64 flags = DK_ARG3(regs);
+  u64 flags = st->arg[3];
   u32 type = flags & MAP_TYPE, tgid = bpf_get_current_pid_tgid() >> 32;
   if (ret < 0 && ret > -4096) return 0;
   if ((flags & MAP_FIXED) && dk_shared.mapped) {
     st->map_start = ret;
-    st->map_end = ret + DK_ARG1(regs);
+    st->map_end = ret + st->arg[1];
     if (mapping_range(st, tgid, R_UNMAP)) sync_send(st, mapping_left(st, tgid));
   }
   if (type != MAP_SHARED && type != MAP_SHARED_VALIDATE) return 0;
-  struct file *file = file_of(bpf_get_current_task_btf(), DK_ARG4(regs));
+  struct file *file = file_of(bpf_get_current_task_btf(), st->arg[4]);
   if (!file || !(BPF_CORE_READ(file, f_mode) & FMODE_WRITE)) return 0;
   struct inode *inode = BPF_CORE_READ(file, f_inode);
   if (!mode_is(BPF_CORE_READ(inode, i_mode), S_IFREG) || verdict_of_file(file, inode) < 0) return 0;
   struct mapping *m = &st->map_new;
   m->start = ret;
-  m->end = ret + DK_ARG1(regs);
-  m->offset = DK_ARG5(regs);
-  m->writable = (DK_ARG2(regs) & PROT_WRITE) != 0;
+  m->end = ret + st->arg[1];
+  m->offset = st->arg[5];
+  m->writable = (st->arg[2] & PROT_WRITE) != 0;
   inode_key(&m->inode, inode);
   mapping_add(tgid, m);
   if (!m->writable) return 0;
-  st->map_fd = DK_ARG4(regs);
+  st->map_fd = st->arg[4];
   send_mapped(st, m, DK_MMAP, ret);
   return 0;
 }

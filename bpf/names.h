@@ -25,13 +25,12 @@ __noinline int state_after(struct dk_inode *o, struct task_state *st, u64 inode)
 /* Returns true when a record was sent. */
 __noinline int open_exit(struct task_state *st, u32 class, u32 nr, s64 ret) {
   if (!st) return false;
-  struct pt_regs *regs = (void *)st->regs;
   struct file *file = file_of(bpf_get_current_task_btf(), ret);
   if (!file) return false;
   u64 flags = O_CREAT | O_WRONLY | O_TRUNC;
-  if (class == C_OPEN) flags = DK_ARG1(regs);
-  if (class == C_OPENAT || class == C_OPENHANDLE) flags = DK_ARG2(regs);
-  if (class == C_OPENAT2) bpf_probe_read_user(&flags, sizeof(flags), (void *)DK_ARG2(regs));
+  if (class == C_OPEN) flags = st->arg[1];
+  if (class == C_OPENAT || class == C_OPENHANDLE) flags = st->arg[2];
+  if (class == C_OPENAT2) bpf_probe_read_user(&flags, sizeof(flags), (void *)st->arg[2]);
   bool created = BPF_CORE_READ(file, f_mode) & FMODE_CREATED;
   bool tmpfile = (flags & O_TMPFILE_BIT) != 0;
   bool truncated = !created && !tmpfile && (flags & O_TRUNC);
@@ -125,59 +124,58 @@ static __always_inline void xattr_args(struct call_args *a, u64 user) {
 __noinline int call_args(struct task_state *st, u32 class, u32 nr) {
   if (!st) return 0;
   struct call_args *a = &st->args;
-  struct pt_regs *r = (void *)st->regs;
   __builtin_memset(a, 0, sizeof(*a));
   a->fd = -1;
   a->dir0 = a->dir1 = AT_FDCWD;
   switch (class) {
     case C_PATH:
-      a->path0 = DK_ARG0(r), a->arg[0] = DK_ARG1(r), a->arg[1] = DK_ARG2(r), a->strings = 1;
+      a->path0 = st->arg[0], a->arg[0] = st->arg[1], a->arg[1] = st->arg[2], a->strings = 1;
       break;
     case C_ATPATH:
     case C_UTIMENSAT:
-      a->dir0 = (s32)DK_ARG0(r), a->path0 = DK_ARG1(r), a->strings = 1;
-      a->arg[0] = DK_ARG2(r), a->arg[1] = DK_ARG3(r), a->arg[2] = DK_ARG4(r);
+      a->dir0 = (s32)st->arg[0], a->path0 = st->arg[1], a->strings = 1;
+      a->arg[0] = st->arg[2], a->arg[1] = st->arg[3], a->arg[2] = st->arg[4];
       if (class == C_UTIMENSAT) {
-        a->arg[0] = DK_ARG3(r);
+        a->arg[0] = st->arg[3];
         if (!a->path0) a->fd = a->dir0, a->strings = 0;
       }
       break;
     case C_PATH2:
-      a->path0 = DK_ARG0(r), a->path1 = DK_ARG1(r), a->strings = 3;
+      a->path0 = st->arg[0], a->path1 = st->arg[1], a->strings = 3;
       break;
     case C_ATPATH2:
-      a->dir0 = (s32)DK_ARG0(r), a->path0 = DK_ARG1(r), a->dir1 = (s32)DK_ARG2(r), a->path1 = DK_ARG3(r), a->strings = 3;
-      a->arg[0] = nr == 264 || nr == 38 ? 0 : DK_ARG4(r); /* plain renameat has no flags */
+      a->dir0 = (s32)st->arg[0], a->path0 = st->arg[1], a->dir1 = (s32)st->arg[2], a->path1 = st->arg[3], a->strings = 3;
+      a->arg[0] = nr == 264 || nr == 38 ? 0 : st->arg[4]; /* plain renameat has no flags */
       break;
     case C_SYMLINK:
-      a->path0 = DK_ARG0(r), a->path1 = DK_ARG1(r), a->strings = 3;
+      a->path0 = st->arg[0], a->path1 = st->arg[1], a->strings = 3;
       break;
     case C_SYMLINKAT:
-      a->path0 = DK_ARG0(r), a->dir1 = (s32)DK_ARG1(r), a->path1 = DK_ARG2(r), a->strings = 3;
+      a->path0 = st->arg[0], a->dir1 = (s32)st->arg[1], a->path1 = st->arg[2], a->strings = 3;
       break;
     case C_FD:
-      a->fd = DK_ARG0(r), a->arg[0] = DK_ARG1(r), a->arg[1] = DK_ARG2(r), a->arg[2] = DK_ARG3(r);
+      a->fd = st->arg[0], a->arg[0] = st->arg[1], a->arg[1] = st->arg[2], a->arg[2] = st->arg[3];
       break;
     case C_SETXATTR:
     case C_REMXATTR:
-      a->path0 = DK_ARG0(r), a->path1 = DK_ARG1(r), a->strings = 3, a->name1 = 1;
+      a->path0 = st->arg[0], a->path1 = st->arg[1], a->strings = 3, a->name1 = 1;
       break;
     case C_SETXATTRAT:
     case C_REMXATTRAT:
-      a->dir0 = (s32)DK_ARG0(r), a->path0 = DK_ARG1(r), a->arg[0] = DK_ARG2(r), a->path1 = DK_ARG3(r);
+      a->dir0 = (s32)st->arg[0], a->path0 = st->arg[1], a->arg[0] = st->arg[2], a->path1 = st->arg[3];
       a->strings = 3, a->name1 = 1;
-      if (class == C_SETXATTRAT) xattr_args(a, DK_ARG4(r));
+      if (class == C_SETXATTRAT) xattr_args(a, st->arg[4]);
       break;
     case C_FSETXATTR:
     case C_FREMXATTR:
-      a->fd = DK_ARG0(r), a->path1 = DK_ARG1(r), a->strings = 2, a->name1 = 1;
+      a->fd = st->arg[0], a->path1 = st->arg[1], a->strings = 2, a->name1 = 1;
       break;
     case C_BIND:
-      a->path0 = unix_path(DK_ARG1(r)), a->strings = 1;
+      a->path0 = unix_path(st->arg[1]), a->strings = 1;
       break;
   }
   if (class == C_SETXATTR || class == C_FSETXATTR) {
-    a->value = DK_ARG2(r), a->value_len = DK_ARG3(r), a->arg[0] = DK_ARG4(r), a->strings |= 4;
+    a->value = st->arg[2], a->value_len = st->arg[3], a->arg[0] = st->arg[4], a->strings |= 4;
     if (a->value_len > DK_XATTR_BYTES) a->value_len = DK_XATTR_BYTES;
   }
   return 0;

@@ -1,5 +1,6 @@
 /* The recorder's BPF programs: one at sys_enter, one at sys_exit, in-lock hooks of ext4, and the life of processes.
  * Every way to lose something has a counter (dk_shared.lost). Nothing here filters by process tree: tasks outside it are marked. */
+#include "calls32.h"
 #include "data.h"
 #include "aio.h"
 #include "names.h"
@@ -12,24 +13,26 @@ const volatile u32 dk_abi SEC(".rodata.abi") = DK_ABI;
 static __always_inline u32 class_of(u64 nr) { return nr < 512 ? dk_class_of[nr] : C_NONE; }
 
 /* The recorder announces a watched folder (or its own state-dir, index -2) by a call that fails on purpose. */
-static __always_inline void self_enter(struct task_struct *task, struct pt_regs *regs, long nr) {
-  if (nr != NR_FALLOCATE || (u32)DK_ARG1(regs) != ANNOUNCE_MODE) return;
-  struct file *file = file_of(task, DK_ARG0(regs));
-  if (file) announce((u64)BPF_CORE_READ(file, f_path.dentry), (u64)BPF_CORE_READ(file, f_path.mnt), (s32)DK_ARG2(regs));
+static __always_inline void self_enter(struct task_struct *task, u64 *arg, u64 nr) {
+  if (nr != NR_FALLOCATE || (u32)arg[1] != ANNOUNCE_MODE) return;
+  struct file *file = file_of(task, arg[0]);
+  if (file) announce((u64)BPF_CORE_READ(file, f_path.dentry), (u64)BPF_CORE_READ(file, f_path.mnt), (s32)arg[2]);
 }
 
 SEC("tp_btf/sys_enter")
-int BPF_PROG(on_sys_enter, struct pt_regs *regs, long nr) {
+int BPF_PROG(on_sys_enter, struct pt_regs *regs) {
+  struct task_struct *task = bpf_get_current_task_btf();
+  bool is32 = call_is_32bit(task);
+  u64 nr = call_number(regs, is32), arg[6];
   u32 class = class_of(nr);
   if (class == C_NONE || !dk_shared.enabled || (class >= C_SYNC_FD && !dk_shared.mapped)) return 0;
-  struct task_struct *task = bpf_get_current_task_btf();
-  if (call_is_32bit(task)) return 0;
+  call_arguments(arg, regs, is32);
   if (task->tgid == dk_shared.self_tgid) {
-    self_enter(task, regs, nr);
+    self_enter(task, arg, nr);
     return 0;
   }
   if (class == C_CLONE) {
-    u32 cmd = DK_ARG1(regs);
+    u32 cmd = arg[1];
     if (cmd != FICLONE && cmd != FICLONERANGE) return 0;
   }
   struct task_state *st = bpf_task_storage_get(&tasks, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
@@ -38,13 +41,13 @@ int BPF_PROG(on_sys_enter, struct pt_regs *regs, long nr) {
     return 0;
   }
   if (class < C_OPEN) {
-    u32 fd = class == C_SPLICE || class == C_COPYRANGE ? DK_ARG2(regs) : DK_ARG0(regs);
-    data_enter(st, task, fd, class == C_PWRITEV2 ? DK_ARG5(regs) : 0);
+    u32 fd = class == C_SPLICE || class == C_COPYRANGE ? arg[2] : arg[0];
+    data_enter(st, task, fd, class == C_PWRITEV2 ? arg[5] : 0);
     return 0;
   }
   if (class >= C_SYNC_FD) {
     st->enter_ns = bpf_ktime_get_boot_ns();
-    st->syncing = sync_enter(st, task, regs, class);
+    st->syncing = sync_enter(st, task, arg[0], class);
     return 0;
   }
   st->enter_ns = bpf_ktime_get_boot_ns();
@@ -76,9 +79,9 @@ __noinline int send_note(struct task_state *st, u32 note) {
   return 0;
 }
 
-static __always_inline void note_exit(struct task_state *st, struct pt_regs *regs, u32 class, s64 ret) {
-  if (class == C_AIO && ret > 0) aio_exit(st, DK_ARG2(regs), ret);
-  st->map_nr = DK_NR(regs);
+static __always_inline void note_exit(struct task_state *st, u32 class, u32 nr, s64 ret) {
+  if (class == C_AIO && ret > 0) aio_exit(st, st->arg[2], ret);
+  st->map_nr = nr;
   st->map_fd = ~0u;
   if (class >= C_SYNC_FD) {
     if (st->syncing) sync_exit(st, class, ret);
@@ -142,30 +145,31 @@ __noinline int times_exit(struct task_state *st, s64 ret) {
   return true;
 }
 
-static __always_inline bool name_call_exit(struct task_state *st, struct pt_regs *regs, u32 class, u32 nr, s64 ret) {
+static __always_inline bool name_call_exit(struct task_state *st, u32 class, u32 nr, s64 ret) {
   if (class <= C_OPENHANDLE) return open_exit(st, class, nr, ret);
   if (class == C_PATH2 || class == C_ATPATH2)
-    verdicts_void(st, class == C_ATPATH2 && ((u32)DK_ARG4(regs) & RENAME_EXCHANGE));
+    verdicts_void(st, class == C_ATPATH2 && ((u32)st->arg[4] & RENAME_EXCHANGE));
   return call_matters(st) && call_exit(st, class, nr, ret);
 }
 
 SEC("tp_btf/sys_exit")
 int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret) {
-  u64 nr = DK_NR(regs);
+  struct task_struct *task = bpf_get_current_task_btf();
+  bool is32 = call_is_32bit(task);
+  u64 nr = call_number(regs, is32);
   u32 class = class_of(nr);
   if (class == C_NONE || !dk_shared.enabled || (class >= C_SYNC_FD && !dk_shared.mapped)) return 0;
-  struct task_struct *task = bpf_get_current_task_btf();
-  if (call_is_32bit(task) || task->tgid == dk_shared.self_tgid) return 0;
+  if (task->tgid == dk_shared.self_tgid) return 0;
   struct task_state *st = bpf_task_storage_get(&tasks, task, 0, 0);
   if (!st) return 0;
-  st->regs = (u64)regs;
+  take_arguments(st, regs, is32);
   bool sent = false, data = class < C_OPEN;
   if (data) {
     if (!st->file) return 0;
     if (st->fifo) {
       sent = times_exit(st, ret);
     } else if (ret > 0 || (class == C_CLONE && ret == 0)) {
-      data_exit(st, regs, class, nr, ret);
+      data_exit(st, class, nr, ret);
       sent = true;
     } else if (ret < 0) {
       sent = times_exit(st, ret);
@@ -174,8 +178,8 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret) {
   } else {
     st->pending = 0;
     if (class < C_MMAP) refresh(st);
-    if (class >= C_MMAP) note_exit(st, regs, class, ret);
-    else if (ret >= 0) sent = name_call_exit(st, regs, class, nr, ret);
+    if (class >= C_MMAP) note_exit(st, class, nr, ret);
+    else if (ret >= 0) sent = name_call_exit(st, class, nr, ret);
     else sent = touched_exit(st, ret);
   }
   if (sent && dk_shared.mapped && st->in_tree && changed_mapped(st, data)) stop_current(4);
@@ -345,7 +349,7 @@ int BPF_PROG(on_exec, struct task_struct *p, int old_pid, struct linux_binprm *b
   if (dk_shared.mapped) mapping_range(st, p->tgid, R_DROP);
   if (!st->in_tree) return 0;
   st->pending = 0;
-  if (task_is_32bit(p)) send_note(st, DK_NOTE_IA32);
+  if (!FOLLOWS_32BIT && task_is_32bit(p)) send_note(st, DK_NOTE_IA32);
   struct dk_inode *cwd = &st->base[0];
   base_of(cwd, p, AT_FDCWD);
   struct scratch *s = scratch_get();

@@ -54,11 +54,13 @@ struct call_args {
  * bytes of stack together). */
 struct task_state {
   u64 enter_ns;
-  u64 regs;      /* struct pt_regs * of the call that ends; a number, for global functions */
+  u64 arg[6];    /* of the call that ends, as a 64-bit program would give them */
   u64 file;      /* struct file * of a data call on a file we follow, else 0 */
   u64 inode;     /* its struct inode * */
   u64 lock_seq, lock_pos;
   u64 iov_bytes; /* what the vector of an asynchronous write holds */
+  u32 is32;      /* the call is a 32-bit program's */
+  u32 short_position; /* sendfile with a position of 32 bits */
   u32 has_pos;   /* lock_pos is the offset of the data call; 2: unless the call names one */
   u32 in_tree;   /* task belongs to the command */
   u32 output;    /* the data call goes to the command's stdout or stderr */
@@ -124,6 +126,7 @@ struct scratch {
   u32 bound;       /* the walk left a mount whose root is not its filesystem's: a bind mount */
   u32 within;      /* the walk stays in the filesystem: where the inode lies, whatever name led to it */
   u64 iov, ptr, left, off, total; /* where a copy of payload stands */
+  u64 is32;        /* the vector is a 32-bit program's */
   u8 buf[SCRATCH_BYTES];
 };
 struct {
