@@ -128,33 +128,30 @@ function putStateTags(words: Uint32Array, file: LeftFile, at: number): void {
   words[at + 19] = 0;
 }
 
-/** Whether the event at a word is one that `putLeftFile` could have put: no other fields, one name. */
-export function isLeftFile(words: Uint32Array, at: number): boolean {
-  if (words[at + 1] !== OP_FLAGS) return false;
-  const name = at + FIXED_WORDS;
-  if (words[name] !== Tag.NAME) return false;
-  return words[at] === SIZE_MIN + padded(words[name + 1] as number) &&
-    words[attrAt(words, at) + 6] === 1;
-}
+/** Words of such an event, from its begin. */
+export const LeftWord = { NODE: WORD.NODE, PARENT: WORD.OFFSET } as const;
+/** Words of its state, from where `leftState` says; inode number and size are two. */
+export const LeftStateWord = { DEV: 5, INO: 8, SIZE: 10 } as const;
 
-function attrAt(words: Uint32Array, at: number): number {
+/** Where the state stands in the event at a word, if it is one that `putLeftFile` could have put (no other fields, one name); else 0. */
+export function leftState(words: Uint32Array, at: number): number {
+  if (words[at + 1] !== OP_FLAGS) return 0;
   const name = at + FIXED_WORDS;
-  return name + TAG_WORDS + (padded(words[name + 1] as number) >>> 2);
+  if (words[name] !== Tag.NAME) return 0;
+  const nameBytes = padded(words[name + 1] as number);
+  const state = name + 2 * TAG_WORDS + (nameBytes >>> 2);
+  return words[at] === SIZE_MIN + nameBytes && words[state + 4] === 1 ? state : 0;
 }
 
 /** Reads events of `putLeftFile` in place. */
 export const leftFile = {
-  node: (words: Uint32Array, at: number) => words[at + WORD.NODE] as number,
-  parent: (words: Uint32Array, at: number) => words[at + WORD.OFFSET] as number,
-  dev: (words: Uint32Array, at: number) => words[attrAt(words, at) + 7] as number,
-  inoLow: (words: Uint32Array, at: number) => words[attrAt(words, at) + 10] as number,
-  inoHigh: (words: Uint32Array, at: number) => words[attrAt(words, at) + 11] as number,
-  size: (words: Uint32Array, at: number) => double(words, attrAt(words, at) + 12),
-  mtimeSec: (words: Uint32Array, at: number) => {
+  size: (words: Uint32Array, at: number) =>
+    double(words, leftState(words, at) + LeftStateWord.SIZE),
+  mtime: (words: Uint32Array, at: number) => {
     const high = words[at + WORD.MTIME_SEC + 1] as number;
-    return (words[at + WORD.MTIME_SEC] as number) + (high | 0) * TWO_32;
+    const sec = (words[at + WORD.MTIME_SEC] as number) + (high | 0) * TWO_32;
+    return { sec, nsec: words[at + WORD.MTIME_NSEC] as number };
   },
-  mtimeNsec: (words: Uint32Array, at: number) => words[at + WORD.MTIME_NSEC] as number,
   /** A binary string. */
   name(words: Uint32Array, at: number): string {
     const tag = at + FIXED_WORDS;
@@ -162,18 +159,18 @@ export const leftFile = {
     return Buffer.from(words.buffer, start, words[tag + 1] as number).toString("latin1");
   },
   attr(words: Uint32Array, at: number) {
-    const attr = attrAt(words, at);
-    const word = (index: number) => words[attr + index] as number;
+    const state = leftState(words, at);
+    const word = (index: number) => words[state + index] as number;
     return {
-      mode: word(2),
-      uid: word(3),
-      gid: word(4),
+      mode: word(0),
+      uid: word(1),
+      gid: word(2),
       rdev: 0,
       nlink: 1,
-      dev: word(7),
-      gen: word(8),
-      ino: double(words, attr + 10),
-      size: double(words, attr + 12),
+      dev: word(LeftStateWord.DEV),
+      gen: word(6),
+      ino: double(words, state + LeftStateWord.INO),
+      size: double(words, state + LeftStateWord.SIZE),
     };
   },
 } as const;

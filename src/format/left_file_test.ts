@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { EventBatchEncoder } from "./event_codec.ts";
-import { isLeftFile, LeftFile, leftFile, StatxWord } from "./left_file.ts";
+import { LeftFile, leftFile, leftState, LeftStateWord, LeftWord, StatxWord } from "./left_file.ts";
 import { EventFlag, Op, type TraceEvent } from "./trace_event.ts";
 
 const TWO_32 = 2 ** 32;
@@ -88,19 +88,20 @@ test("events are read in place as they were put, others are told apart", () => {
   const words = encoder.copyEvents();
   let at = 0;
   for (const [i, event] of events.entries()) {
-    expect(isLeftFile(words, at)).toBe(i % 5 === 0);
+    const state = leftState(words, at);
+    expect(state > at).toBe(i % 5 === 0);
     if (i % 5 === 0) {
+      const word = (index: number) => words[index] ?? 0;
       expect(leftFile.name(words, at)).toBe(event.name ?? "");
-      expect(leftFile.node(words, at)).toBe(event.node);
-      expect(leftFile.parent(words, at)).toBe(1);
+      expect(word(at + LeftWord.NODE)).toBe(event.node);
+      expect(word(at + LeftWord.PARENT)).toBe(1);
       expect<unknown>(leftFile.attr(words, at)).toEqual(event.attr);
-      const mtime = { sec: leftFile.mtimeSec(words, at), nsec: leftFile.mtimeNsec(words, at) };
-      expect<unknown>(mtime).toEqual(event.mtime);
+      expect<unknown>(leftFile.mtime(words, at)).toEqual(event.mtime);
       expect(leftFile.size(words, at)).toBe(event.attr?.size ?? -1);
-      const ino = leftFile.inoLow(words, at) + leftFile.inoHigh(words, at) * TWO_32;
-      expect(ino).toBe(event.attr?.ino ?? -1);
-      expect(leftFile.dev(words, at)).toBe(0x10_0002);
-    }
+      const [low, high] = [word(state + LeftStateWord.INO), word(state + LeftStateWord.INO + 1)];
+      expect(low + high * TWO_32).toBe(event.attr?.ino ?? -1);
+      expect(word(state + LeftStateWord.DEV)).toBe(0x10_0002);
+    } else expect(state).toBe(0);
     at += (words[at] ?? 0) / 4;
   }
   expect(at).toBe(words.length);

@@ -12,8 +12,8 @@ import { InodeMap } from "../resolve/inode_map.ts";
 import type { LeftFile } from "../format/left_file.ts";
 import { EventFlag, Op } from "../format/trace_event.ts";
 import { S_IFDIR, S_IFMT, S_IFREG } from "../resolve/node.ts";
-import type { Tree } from "../resolve/tree.ts";
-import type { BaseTable } from "./base_table.ts";
+import { Tree } from "../resolve/tree.ts";
+import { BaseTable } from "./base_table.ts";
 import { BaselineEvents, type BaselineRows, blank } from "./baseline_events.ts";
 import { ChunkStore, type ContentRows } from "./chunk_store.ts";
 import { ContentReader } from "./content.ts";
@@ -27,6 +27,8 @@ export const BASELINE_BYTES_MAX = 8 * 1024 ** 3;
 
 /** How long the scan runs before it lets timers and signals of the process have their turn. */
 const TURN_MS = 50;
+/** The same for a rehearsal, which must end as soon as it is told to. */
+const REHEARSAL_TURN_MS = 5;
 
 /** Content bytes of one transaction: enough that its cost does not count, little enough for memory. */
 const TRANSACTION_BYTES = 1 << 25;
@@ -57,6 +59,8 @@ export interface BaselineOptions {
   trace: BaselineTrace;
   /** Default `full`. */
   mode?: BaselineMode;
+  /** How long it runs before others have their turn; default 50. */
+  turnMs?: number;
   /** Files whose content is left where it is, by node. */
   table?: BaseTable;
   /** What earlier runs learned; default: nothing. */
@@ -114,6 +118,30 @@ export function isSmall(watch: WatchSet): boolean {
     }
   }
   return true;
+}
+
+/** A trace that keeps nothing. */
+const NOWHERE: BaselineTrace = {
+  begin: () => undefined,
+  commit: () => undefined,
+  rollback: () => undefined,
+  putBaseline: () => undefined,
+  putContent: () => 0,
+};
+
+/**
+ * Takes a lazy baseline for nothing, until `signal` ends it: while the kernel side is loaded there is time for it. Afterwards the code is
+ * compiled and `known` has learned what it met, so that the real one is the quicker.
+ */
+export async function rehearse(
+  options: Pick<BaselineOptions, "watch" | "known"> & { signal: AbortSignal },
+): Promise<void> {
+  const nothing = { tree: new Tree(), table: new BaseTable(), trace: NOWHERE };
+  try {
+    await new Baseline({ ...options, ...nothing, mode: "lazy", turnMs: REHEARSAL_TURN_MS }).take();
+  } catch {
+    // it was ended, or met what the real one will meet and tell
+  }
 }
 
 /** Nothing is known of earlier runs. */
@@ -303,7 +331,7 @@ class Baseline {
     }
     await new Promise((resolve) => setImmediate(resolve));
     signal?.throwIfAborted();
-    this.#turnAt = Date.now() + TURN_MS;
+    this.#turnAt = Date.now() + (this.#options.turnMs ?? TURN_MS);
   }
 }
 

@@ -15,7 +15,7 @@ import { encodeRecording } from "../format/recording_info.ts";
 import { Tree } from "../resolve/tree.ts";
 import { TraceWriter } from "../store/trace_writer.ts";
 import { BaseContent, removeSaved } from "./base_content.ts";
-import { isSmall, takeBaseline } from "./baseline.ts";
+import { isSmall, rehearse, takeBaseline } from "./baseline.ts";
 import { EarlyRecords } from "./early_records.ts";
 import { makeCommandCgroup, removeCommandCgroup } from "./freezer.ts";
 import { InodeStat } from "./inode_stat.ts";
@@ -47,7 +47,11 @@ export class Preparation {
   readonly #savedId = 1 + Math.floor(Math.random() * 0x7fff_fffe);
   #kernel: KernelSide | undefined;
   #base: BaseContent | undefined;
-  #cache: { path: string; known: StatCache } | undefined;
+  #isLazy = false;
+  #cachePath: string | undefined;
+  #known = new StatCache();
+  readonly #rehearsal = new AbortController();
+  #rehearsed: Promise<void> = Promise.resolve();
   #isDiscarded = false;
 
   private constructor(request: OpenRequest, parts: { writer: TraceWriter; watch: WatchSet }) {
@@ -72,11 +76,15 @@ export class Preparation {
       bulk: true,
       ...(owner === undefined ? {} : { owner }),
     });
+    let preparation: Preparation | undefined;
     try {
       const watch = new WatchSet({ folders, cwd, stateDir: writer.dir, include, exclude });
-      return new Preparation(request, { writer, watch });
+      preparation = new Preparation(request, { writer, watch });
+      preparation.#rehearse();
+      return preparation;
     } catch (thrown) {
-      writer.discard();
+      if (preparation === undefined) writer.discard();
+      else preparation.discard();
       throw thrown;
     }
   }
@@ -96,7 +104,20 @@ export class Preparation {
 
   /** Whether what files hold is better left where it is until it is about to be destroyed. */
   get wantsGate(): boolean {
-    return this.request.baseline === "lazy" && !isSmall(this.watch);
+    return this.#isLazy;
+  }
+
+  /** Uses the time until the kernel side is there: decides on the baseline, and goes through a lazy one for nothing. */
+  #rehearse(): void {
+    const { baseline, cache } = this.request;
+    if (baseline === "full") return;
+    this.#isLazy = baseline === "lazy" && !isSmall(this.watch);
+    if (baseline === "lazy" && !this.#isLazy) return;
+    const folders = this.watch.roots.map((root) => root.path);
+    this.#cachePath = cache === undefined ? undefined : statCachePath(cache.home, folders);
+    this.#known = new StatCache(this.#cachePath);
+    const { signal } = this.#rehearsal;
+    this.#rehearsed = rehearse({ watch: this.watch, known: this.#known, signal });
   }
 
   /**
@@ -104,6 +125,7 @@ export class Preparation {
    * @throws {DiffKeeperError} a folder cannot be announced.
    */
   connect(handles: KernelHandles): void {
+    this.#rehearsal.abort();
     this.#kernel = new KernelSide(handles);
     const { shared } = this.#kernel;
     this.#announce(this.writer.dir, ANNOUNCE_EXCLUDED, false);
@@ -140,6 +162,7 @@ export class Preparation {
       const { watch, tree } = this;
       this.#base = new BaseContent({ dir: this.writer.dir, id: this.#savedId, watch, tree });
     }
+    await this.#rehearsed;
     const timer = setInterval(() => this.#drainEarly(), DRAIN_PAUSE_MS * 10);
     try {
       this.putInfo();
@@ -156,12 +179,9 @@ export class Preparation {
   }
 
   #takeBaseline(onProgress: (text: string) => void) {
-    const { cache, baseline, baselineBytesMax } = this.request;
+    const { baseline, baselineBytesMax } = this.request;
     const { watch, tree, writer: trace } = this;
-    const folders = watch.roots.map((root) => root.path);
-    const path = cache === undefined ? undefined : statCachePath(cache.home, folders);
-    const known = new StatCache(path);
-    if (path !== undefined) this.#cache = { path, known };
+    const known = this.#known;
     return takeBaseline({
       mode: this.#base !== undefined ? "lazy" : baseline === "none" ? "none" : "full",
       known,
@@ -241,13 +261,14 @@ export class Preparation {
 
   /** For the next recording of these folders. */
   saveCache(): void {
-    this.#cache?.known.save(this.#cache.path, this.request.cache?.owner);
+    if (this.#cachePath !== undefined) this.#known.save(this.#cachePath, this.request.cache?.owner);
   }
 
   /** Nothing was recorded and nothing is left behind. */
   discard(): void {
     if (this.#isDiscarded) return;
     this.#isDiscarded = true;
+    this.#rehearsal.abort();
     this.#kernel?.close();
     if (this.#base !== undefined) removeSaved(this.writer.dir);
     this.writer.discard();

@@ -86,7 +86,6 @@ export class Recording {
     this.#resolver = this.#makeResolver();
     const [journal, assist, startNs] = [this.#journal, this.#assist, this.#startNs];
     this.#base?.start({ journal, assist, startNs });
-    ready.early.replay((bytes, words, offset) => this.#resolver.accept(bytes, words, offset));
     if (cgroup !== undefined) this.#freezer.hold(cgroup);
     this.#kernel.shared.launcherTgid = pid;
   }
@@ -114,6 +113,9 @@ export class Recording {
     let over: () => void = () => undefined;
     this.#ended = new Promise((resolve) => over = resolve);
     try {
+      // the command need not wait for this
+      const { early } = this.#ready;
+      early.replay((bytes, words, offset) => this.#resolver.accept(bytes, words, offset));
       while (this.#state === "running") {
         const bytes = this.#turn();
         if (bytes === 0) this.#idle();

@@ -69,19 +69,14 @@ export class StatCache implements KnownStates {
   }
 
   generation(state: Uint32Array, dev: number): number {
-    const words = this.#old;
-    const inoLow = state[StatxWord.INO] as number;
-    let slot = slotHash(inoLow) & this.#oldMask;
-    // a damaged file may have no free slot
-    for (let looks = 0; looks <= this.#oldMask && words[slot * SLOT_WORDS] !== 0; looks++) {
-      const at = slot * SLOT_WORDS;
-      if (words[at + 2] === inoLow && words[at] === dev + 1 && isSame(words, at, state)) {
-        this.#hits[slot] = 1;
-        return words[at + 1] as number;
-      }
-      slot = (slot + 1) & this.#oldMask;
+    const slot = find(this.#old, this.#oldMask, { state, dev });
+    if (slot >= 0) {
+      this.#hits[slot] = 1;
+      return this.#old[slot * SLOT_WORDS + 1] as number;
     }
-    return -1;
+    if (this.#count === 0) return -1;
+    const learned = find(this.#slots, this.#mask, { state, dev });
+    return learned < 0 ? -1 : this.#slots[learned * SLOT_WORDS + 1] as number;
   }
 
   learn(state: Uint32Array, dev: number, gen: number): void {
@@ -131,7 +126,7 @@ export class StatCache implements KnownStates {
 
   #save(path: string): void {
     // nothing new: the file says it all, and what is gone does no harm
-    if (this.#count === 0 && this.#hits.includes(1)) return;
+    if (this.#count === 0) return;
     this.#keepHits();
     const temporary = `${path}.${process.pid}`;
     try {
@@ -164,6 +159,20 @@ export class StatCache implements KnownStates {
       this.#slots.set(entry, this.#freeSlot(entry[2] as number));
     }
   }
+}
+
+/** The slot of a file in just this state, -1: none. */
+function find(slots: Uint32Array, mask: number, file: { state: Uint32Array; dev: number }): number {
+  const { state, dev } = file;
+  const inoLow = state[StatxWord.INO] as number;
+  let slot = slotHash(inoLow) & mask;
+  // a damaged file may have no free slot
+  for (let looks = 0; looks <= mask && slots[slot * SLOT_WORDS] !== 0; looks++) {
+    const at = slot * SLOT_WORDS;
+    if (slots[at + 2] === inoLow && slots[at] === dev + 1 && isSame(slots, at, state)) return slot;
+    slot = (slot + 1) & mask;
+  }
+  return -1;
 }
 
 function isSame(words: Uint32Array, at: number, state: Uint32Array): boolean {

@@ -5,13 +5,14 @@
  * (chains), and by inode (open addressing, at most half full; nodes that were taken out no longer match).
  */
 import { assert } from "../base/assert.ts";
-import { isLeftFile, leftFile } from "../format/left_file.ts";
+import { leftFile, leftState, LeftStateWord, LeftWord } from "../format/left_file.ts";
 import { Node } from "./node.ts";
 
 /** A place is the number of a batch and a word in it. */
 const PLACE_WORDS = 1 << 19;
 const BATCHES_MAX = 1 << 13;
 const NODES_MIN = 1024;
+const SLOT_WORDS = 2;
 const TWO_32 = 0x1_0000_0000;
 
 /** What the Tree knows beside the packed nodes. */
@@ -33,10 +34,9 @@ export class PackedNodes {
   /** By node id: the next of the same folder, the first of a folder; 0: none. */
   #next = new Uint32Array(NODES_MIN);
   #first = new Uint32Array(NODES_MIN);
-  /** Node ids. */
-  #slots = new Uint32Array(NODES_MIN * 2);
-  #mask = this.#slots.length - 1;
-  #used = 0;
+  /** Two words a slot: node id (0: free), low word of the inode number. */
+  #slots = new Uint32Array(NODES_MIN * SLOT_WORDS);
+  #mask = NODES_MIN - 1;
   #end = 1;
 
   /** One more than the largest id that was ever here. */
@@ -71,30 +71,45 @@ export class PackedNodes {
     this.#out = widenBytes(this.#out, this.#places.length);
     this.#next = widen(this.#next, this.#end);
     this.#first = widen(this.#first, this.#end);
+    if (this.#end * 2 > this.#mask) this.#grow();
     const twins: number[] = [];
     for (; this.#indexed < this.#batches.length; this.#indexed++) {
       const batch = this.#batches[this.#indexed] as Uint32Array;
       for (let at = 0; at < batch.length; at += (batch[at] as number) >>> 2) {
-        if (!isLeftFile(batch, at) || known.hasNode(leftFile.node(batch, at))) continue;
-        this.#take(batch, at, known, twins);
+        const state = leftState(batch, at);
+        if (state === 0 || known.hasNode(batch[at + LeftWord.NODE] as number)) continue;
+        this.#hang(batch, at);
+        this.#identify(batch, { at, state }, known, twins);
       }
     }
     return twins;
   }
 
-  #take(batch: Uint32Array, at: number, known: Known, twins: number[]): void {
-    const id = leftFile.node(batch, at);
+  /** Puts a node into the chain of its folder. */
+  #hang(batch: Uint32Array, at: number): void {
+    const id = batch[at + LeftWord.NODE] as number;
     assert(id < this.#end && this.#places[id] === 0, "a packed node is new");
-    const parent = leftFile.parent(batch, at);
+    const parent = batch[at + LeftWord.PARENT] as number;
     this.#places[id] = this.#indexed * PLACE_WORDS + at + 1;
     this.#next[id] = this.#first[parent] as number;
     this.#first[parent] = id;
-    const dev = leftFile.dev(batch, at);
-    const [inoLow, inoHigh] = [leftFile.inoLow(batch, at), leftFile.inoHigh(batch, at)];
-    const twin = this.find(dev, inoLow, inoHigh);
+  }
+
+  /** Makes a node known by its inode, or a twin. */
+  #identify(
+    batch: Uint32Array,
+    where: { at: number; state: number },
+    known: Known,
+    twins: number[],
+  ): void {
+    const id = batch[where.at + LeftWord.NODE] as number;
+    const dev = batch[where.state + LeftStateWord.DEV] as number;
+    const low = batch[where.state + LeftStateWord.INO] as number;
+    const high = batch[where.state + LeftStateWord.INO + 1] as number;
+    const twin = this.find(dev, low, high);
     if (twin !== 0) twins.push(twin, id);
-    else if (known.hasInode(dev, inoLow + inoHigh * TWO_32)) twins.push(id);
-    else this.#enter(id, inoLow);
+    else if (known.hasInode(dev, low + high * TWO_32)) twins.push(id);
+    else this.#enter(id, low);
   }
 
   has(id: number): boolean {
@@ -103,13 +118,15 @@ export class PackedNodes {
 
   /** The node of an inode, 0: none. */
   find(dev: number, inoLow: number, inoHigh: number): number {
+    const slots = this.#slots;
     for (let slot = hash(inoLow) & this.#mask;; slot = (slot + 1) & this.#mask) {
-      const id = this.#slots[slot] as number;
+      const id = slots[slot * SLOT_WORDS] as number;
       if (id === 0) return 0;
-      if (this.#out[id] !== 0) continue;
+      if (slots[slot * SLOT_WORDS + 1] !== inoLow || this.#out[id] !== 0) continue;
       const { batch, at } = this.#at(id);
-      if (leftFile.inoLow(batch, at) !== inoLow) continue;
-      if (leftFile.inoHigh(batch, at) === inoHigh && leftFile.dev(batch, at) === dev) return id;
+      const state = leftState(batch, at);
+      if (batch[state + LeftStateWord.INO + 1] !== inoHigh) continue;
+      if (batch[state + LeftStateWord.DEV] === dev) return id;
     }
   }
 
@@ -123,10 +140,9 @@ export class PackedNodes {
     node.dev = attr.dev;
     node.gen = attr.gen;
     node.ino = attr.ino;
-    node.parent = leftFile.parent(batch, at);
+    node.parent = batch[at + LeftWord.PARENT] as number;
     node.name = leftFile.name(batch, at);
-    node.mtimeSec = leftFile.mtimeSec(batch, at);
-    node.mtimeNsec = leftFile.mtimeNsec(batch, at);
+    node.setMtime(leftFile.mtime(batch, at));
     this.#out[id] = 1;
     return node;
   }
@@ -159,24 +175,22 @@ export class PackedNodes {
   }
 
   #enter(id: number, inoLow: number): void {
-    if (++this.#used * 2 > this.#mask) this.#grow();
-    this.#put(id, inoLow);
-  }
-
-  #put(id: number, inoLow: number): void {
+    const slots = this.#slots;
     let slot = hash(inoLow) & this.#mask;
-    while (this.#slots[slot] !== 0) slot = (slot + 1) & this.#mask;
-    this.#slots[slot] = id;
+    while (slots[slot * SLOT_WORDS] !== 0) slot = (slot + 1) & this.#mask;
+    slots[slot * SLOT_WORDS] = id;
+    slots[slot * SLOT_WORDS + 1] = inoLow;
   }
 
+  /** Makes room for all ids that there are: half of the slots stay free. */
   #grow(): void {
     const old = this.#slots;
-    this.#slots = new Uint32Array(old.length * 2);
-    this.#mask = this.#slots.length - 1;
-    for (const id of old) {
-      if (id === 0) continue;
-      const { batch, at } = this.#at(id);
-      this.#put(id, leftFile.inoLow(batch, at));
+    let count = this.#mask + 1;
+    while (count <= this.#end * 2) count *= 2;
+    this.#slots = new Uint32Array(count * SLOT_WORDS);
+    this.#mask = count - 1;
+    for (let at = 0; at < old.length; at += SLOT_WORDS) {
+      if (old[at] !== 0) this.#enter(old[at] as number, old[at + 1] as number);
     }
   }
 }

@@ -1,7 +1,7 @@
 /** A tree with packed files must answer every question as one to which all events were applied, whoever is asked about first. */
 import { expect, test } from "bun:test";
 import { EventBatchEncoder } from "../format/event_codec.ts";
-import { isLeftFile } from "../format/left_file.ts";
+import { leftState } from "../format/left_file.ts";
 import { type Attr, EventFlag, Op, type TraceEvent } from "../format/trace_event.ts";
 import type { Node } from "./node.ts";
 import { Tree } from "./tree.ts";
@@ -84,7 +84,7 @@ function packed(events: readonly TraceEvent[], batchEvents: number): Tree {
     const alone = new EventBatchEncoder();
     alone.append(one);
     alone.finish(0);
-    if (isLeftFile(alone.copyEvents(), 0)) {
+    if (leftState(alone.copyEvents(), 0) > 0) {
       expect(tree.expectLeft(one.parent ?? 0)).toBe(true);
       files++;
       end = one.node + 1;
