@@ -302,6 +302,9 @@ export const KEYFRAME_EXTENTS_MAX = 100_000;
 export const KEYFRAME_EVENTS_MIN = 100_000;
 export const KEYFRAME_EVENTS_PER_NODE = 4;
 
+/** Folds of one collection until the trace is as small as was asked for; the last one leaves no events. */
+export const GC_ROUNDS_MAX = 8;
+
 /** Batches that become one packed row at most. */
 export const SEGMENT_ROWS_MAX = 1_024;
 

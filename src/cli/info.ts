@@ -61,6 +61,8 @@ export interface Facts {
   started: string;
   duration_ns: number;
   events: number;
+  /** Events that were dropped of these, and the earliest moment that is left; null: none were. */
+  dropped: { events: number; earliest_ns: number } | null;
   bytes: number;
   files: number;
   /** Events lost; `lost_bytes` beside it. */
@@ -90,6 +92,7 @@ export function factsOf(trace: Trace): Facts {
   const { recording } = trace;
   const range = trace.range();
   const state = trace.state();
+  const fold = trace.fold();
   const end = trace.end();
   const totals: TraceTotals = withProgress("counting events", range.lastSeq, (onProgress) => {
     return trace.totals(onProgress);
@@ -111,6 +114,7 @@ export function factsOf(trace: Trace): Facts {
     started: new TimelineJson(trace).wall(0),
     duration_ns: range.endNs,
     events: totals.events,
+    dropped: fold === undefined ? null : { events: fold.seq, earliest_ns: fold.tNs },
     bytes: totals.bytes,
     files: totals.files,
     lost: totals.lostEvents,
@@ -132,6 +136,13 @@ function sampledFacts({ files, intervalMs, slowestMs }: SampledInfo): Facts["sam
   return { files, interval_ms: intervalMs, slowest_ms: slowestMs };
 }
 
+function droppedWords({ dropped }: Facts): string {
+  if (dropped === null) return "";
+  const { events, earliest_ns: ns } = dropped;
+  const what = events === 1 ? "the first event" : `the first ${formatCount(events)} events`;
+  return `${what}; the earliest moment is #${events} at ${formatTime(ns)}`;
+}
+
 function sampledLine({ sampled }: Facts): string {
   if (sampled === null) return "";
   const { files, interval_ms: intervalMs, slowest_ms: slowestMs } = sampled;
@@ -151,6 +162,7 @@ function linesOf(facts: Facts): string[] {
     ["ended", endText(facts)],
     ["watched", facts.watched.join(", ")],
     ["events", formatCount(facts.events)],
+    ["dropped", droppedWords(facts)],
     ["bytes", formatBytes(facts.bytes)],
     ["files", formatCount(facts.files)],
     [

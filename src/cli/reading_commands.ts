@@ -1,6 +1,7 @@
 /** The commands that read a trace: they run on any system that the runtime runs on. */
 import * as compactCommand from "./compact.ts";
 import * as exportCommand from "./export.ts";
+import * as gcCommand from "./gc.ts";
 import * as infoCommand from "./info.ts";
 import * as packCommand from "./pack.ts";
 import type { CommandModule } from "./run.ts";
@@ -16,5 +17,6 @@ export const READING_COMMANDS: readonly CommandModule[] = [
   verifyCommand,
   statsCommand,
   compactCommand,
+  gcCommand,
   packCommand,
 ];

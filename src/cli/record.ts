@@ -23,6 +23,7 @@ import { type CommandUser, commandUser } from "../record/invoker.ts";
 import { procStrings } from "../record/launcher.ts";
 import { type Reporter, runSession, type SessionResult } from "../record/session.ts";
 import { ProgressLine, reportError, stderr } from "./output.ts";
+import { sizeOption } from "./budget_options.ts";
 import { compactMode, RecordCompaction } from "./record_compaction.ts";
 import { printSummary } from "./record_summary.ts";
 import { testSettings } from "./test_settings.ts";
@@ -111,22 +112,9 @@ export function register(program: Command): void {
     });
 }
 
-const SIZE_UNITS: Record<string, number> = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
-
-/** `64M`, `8G`, `262144`: binary units. @throws {DiffKeeperError} `usage`. */
-function parseSize(flag: string, text: string): number {
-  const match = /^(\d{1,15})([KMG]?)$/i.exec(text);
-  if (match === null) {
-    throw new DiffKeeperError("usage", `cannot use ${flag} "${text}": it is not a size`, {
-      hint: "give bytes, or a number with K, M or G",
-    });
-  }
-  return Number(match[1]) * (SIZE_UNITS[(match[2] ?? "").toUpperCase()] ?? 1);
-}
-
 function ringBytes(text: string | undefined): number {
   if (text === undefined) return RING_BYTES;
-  const bytes = parseSize("--ring-size", text);
+  const bytes = sizeOption("--ring-size", text);
   if (bytes < RING_BYTES_MIN || bytes > RING_BYTES_MAX || (bytes & (bytes - 1)) !== 0) {
     throw new DiffKeeperError(
       "usage",
@@ -193,7 +181,7 @@ async function record(command: string[], flags: RecordFlags): Promise<number> {
   const testing = testSettings(process.env);
   const baseline = flags.baselineMax === undefined
     ? undefined
-    : parseSize("--baseline-max", flags.baselineMax);
+    : sizeOption("--baseline-max", flags.baselineMax);
   const reporter = new ConsoleReporter(flags.quiet === true || json);
   try {
     const user = commandUser(flags.user, process.env);

@@ -12,6 +12,7 @@ import { TimelineJson } from "./timeline_json.ts";
 import { TimelineText } from "./timeline_text.ts";
 import {
   aboutTrace,
+  droppedText,
   globOf,
   onTrace,
   openTrace,
@@ -131,6 +132,7 @@ function show(trace: Trace, filter: TimelineFilter, flags: TimelineFlags): void 
     return timeline;
   });
   writer.flush();
+  tellDropped(trace);
   tellGaps(timeline.baselineGaps);
   if (flags.gaps === true) tellReferred(trace);
   tellNoMatch(timeline, flags);
@@ -158,6 +160,12 @@ function tellReferred(trace: Trace): void {
   );
 }
 
+/** A timeline that does not begin at the start says so. */
+function tellDropped(trace: Trace): void {
+  const text = droppedText(trace);
+  if (text !== undefined) stderr.write(`diffkeeper: ${text}\n`);
+}
+
 function tellGaps(gaps: number): void {
   if (gaps === 0) return;
   const what = gaps === 1 ? "1 entry was" : `${formatCount(gaps)} entries were`;
@@ -180,6 +188,7 @@ async function follow(trace: Trace, filter: TimelineFilter, flags: TimelineFlags
     writer.flush();
     if (running) await Bun.sleep(FOLLOW_INTERVAL_MS);
   }
+  tellDropped(trace);
   tellGaps(timeline.baselineGaps);
   const cut = trace.cutText();
   if (cut !== undefined) stderr.write(`diffkeeper: ${cut}\n`);

@@ -3,7 +3,13 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { DiffKeeperError } from "../base/error.ts";
 import { formatCount } from "../base/units.ts";
 import { Glob } from "../format/glob.ts";
-import { parseTime, resolveTime, type TimeRange, type TimeSpan } from "../format/time_expr.ts";
+import {
+  formatTime,
+  parseTime,
+  resolveTime,
+  type TimeRange,
+  type TimeSpan,
+} from "../format/time_expr.ts";
 import { Trace } from "../history/trace.ts";
 import { ProgressLine, stderr } from "./output.ts";
 
@@ -42,6 +48,15 @@ export function openTrace(stateDir: string): Trace {
   const cut = trace.cutText();
   if (cut !== undefined) stderr.write(`diffkeeper: ${cut}\n`);
   return trace;
+}
+
+/** What to say of a trace whose beginning was dropped; undefined: it begins at the start. */
+export function droppedText(trace: Trace): string | undefined {
+  const fold = trace.fold();
+  if (fold === undefined) return undefined;
+  const { seq, tNs } = fold;
+  const what = seq === 1 ? "1 earlier event was" : `${formatCount(seq)} earlier events were`;
+  return `${what} dropped, up to #${seq} at ${formatTime(tNs)}`;
 }
 
 /** A time option of a trace. @throws {DiffKeeperError} `usage`, `out_of_range` */

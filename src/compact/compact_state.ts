@@ -3,13 +3,10 @@
  * packed rows as every reader does. From it keyframes are made; and it is taken from them again, so that its size follows the
  * tree and not the history.
  */
-import { JOURNAL_BATCH_BYTES_MAX } from "../base/limits.ts";
 import { ValueKind, wrap } from "../format/envelope.ts";
-import { EventBatchEncoder, type EventCursor } from "../format/event_codec.ts";
-import { EventPacker } from "../format/event_packer.ts";
-import { encodePackedRow } from "../format/packed_row.ts";
-import { zstdEncode } from "../format/zstd.ts";
+import type { EventCursor } from "../format/event_codec.ts";
 import { History } from "../history/fold.ts";
+import { decodeFold } from "../history/fold_info.ts";
 import {
   keyframeEvents,
   type KeyframeRest,
@@ -19,7 +16,9 @@ import {
 import { countParts, decodeKeyframeRest } from "../history/keyframe_rest.ts";
 import { changesNames, Places } from "../history/places.ts";
 import { findKeyframe } from "../store/keyframe_rows.ts";
+import { INFO_FOLD } from "../store/schema.ts";
 import type { TraceRows } from "../store/trace_rows.ts";
+import { stateRows } from "./state_rows.ts";
 
 /** Events between two keyframes, at least: in all, and for each node. */
 interface Spacing {
@@ -66,16 +65,20 @@ export class CompactState {
 
   /** The values of a keyframe's rows, the one that is JSON first. */
   keyframe(level: number): { rest: KeyframeRest; values: Uint8Array[] } {
-    const values: Uint8Array[] = [];
-    const encoder = new EventBatchEncoder();
-    for (const event of keyframeEvents(this.#history, this.#places)) {
-      encoder.append(event);
-      if (encoder.bytes >= JOURNAL_BATCH_BYTES_MAX) values.push(packed(encoder, level));
-    }
-    if (encoder.count > 0) values.push(packed(encoder, level));
+    const values = stateRows(keyframeEvents(this.#history, this.#places), level);
     const rest = { ...keyframeRest(this.#history, this.#baselineGaps), parts: values.length };
     const json = wrap(ValueKind.JSON, utf8.encode(JSON.stringify(rest)));
     return { rest, values: [json, ...values] };
+  }
+
+  /** The baseline was folded: what stands beside it. */
+  restoreFold(rows: TraceRows): void {
+    const json = rows.info(INFO_FOLD);
+    if (json === undefined) return;
+    const { rest } = decodeFold(json);
+    restoreRest(this.#history, rest);
+    this.#baselineGaps = rest.baselineGaps;
+    this.#keyframeSeq = rest.seq;
   }
 
   /** Takes the state from the last keyframe that is stored, if there is one. */
@@ -94,15 +97,4 @@ export class CompactState {
     this.#baselineGaps = rest.baselineGaps;
     this.#keyframeSeq = rest.seq;
   }
-}
-
-/** A batch of state, packed; it has no payload of its own. */
-function packed(encoder: EventBatchEncoder, level: number): Uint8Array {
-  const packer = new EventPacker();
-  packer.add(encoder.finish(0));
-  packer.place(new Uint8Array(0), []);
-  const columns = packer.pack();
-  const frame = zstdEncode(columns, level);
-  encoder.reset();
-  return encodePackedRow(ValueKind.PACKED_EVENTS, [], { length: columns.length, frame });
 }

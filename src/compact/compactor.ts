@@ -110,7 +110,10 @@ export class Compactor {
       const until = typeof text === "string" ? Buffer.from(text, "latin1") : from;
       this.#from.set(sort, until);
       if (sort !== "baseline" && sort !== "journal") continue;
-      if (sort === "journal") this.#state.restore(this.#store.rows);
+      if (sort === "journal") {
+        this.#state.restoreFold(this.#store.rows);
+        this.#state.restore(this.#store.rows);
+      }
       let at = from;
       for (;;) {
         const row = this.#store.first({ from: at, to });

@@ -1,6 +1,6 @@
 /**
  * Packed rows (docs/FORMAT.md, "Packed rows"): content as blobs, each stored whole, compressed, as a difference from other
- * content, or in a row of its own, and, in rows of events, the events as a compressed frame before them. Pointers into such a
+ * content, or in a row of its own, or not any more, and, in rows of events, the events as a compressed frame before them. Pointers into such a
  * row count in its content: the raw bytes of its blobs, one behind the other.
  *
  * | offset | size | field                                                       |
@@ -20,7 +20,7 @@ import { PACKED_POINTER } from "./packed_layout.ts";
 import { ByteReader, ByteWriter } from "./varint.ts";
 
 /** How a blob is stored. */
-export const Codec = { RAW: 0, ZSTD: 1, PREFIX: 2, DELTA: 3, CONTENT: 4 } as const;
+export const Codec = { RAW: 0, ZSTD: 1, PREFIX: 2, DELTA: 3, CONTENT: 4, GONE: 5 } as const;
 export type CodecCode = (typeof Codec)[keyof typeof Codec];
 
 /** Content that a blob is a difference from. It lies inside one blob, or in one row of content that is not packed. */
@@ -140,6 +140,7 @@ function putBlob(out: ByteWriter, blob: Blob): void {
     out.varint(foldHigh(blob.row));
     return;
   }
+  if (blob.codec === Codec.GONE) return;
   out.u64(blob.checksum);
   if (blob.codec === Codec.RAW) return;
   out.varint(blob.stored.length);
@@ -161,6 +162,7 @@ function getBlob(from: ByteReader): { blob: Blob; storedBytes: number } {
     blob.row = unfoldHigh(from.varint());
     return { blob, storedBytes: 0 };
   }
+  if (codec === Codec.GONE) return { blob, storedBytes: 0 };
   blob.checksum = from.u64();
   if (codec === Codec.RAW) return { blob, storedBytes: length };
   const storedBytes = from.varint();
@@ -187,7 +189,7 @@ function unfoldHigh(folded: number): number {
 }
 
 function isCodec(codec: number): codec is CodecCode {
-  return codec >= Codec.RAW && codec <= Codec.CONTENT;
+  return codec >= Codec.RAW && codec <= Codec.GONE;
 }
 
 /** A `data_corrupt` error about a packed row. The text is constant. */

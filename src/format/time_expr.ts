@@ -38,6 +38,8 @@ export type TimeExpr =
 export interface TimeRange {
   /** Number of the last event, 0 when there is none. */
   lastSeq: number;
+  /** The earliest moment there is, when history before it was dropped: the event before the first one that is kept. */
+  first?: { seq: number; tNs: number };
   /** Nanoseconds from the start to the end, or to the last event of a cut or running recording. */
   endNs: number;
   /** Wall clock of the start, nanoseconds since 1970-01-01T00:00:00Z. */
@@ -185,8 +187,23 @@ export function resolveTime(
     const first = span.unit === "seq" ? 1 : 0;
     if (span.to < first) throw outside(expr, range, "it lies before the start");
   }
-  if (!expr.before) return span;
-  return { unit: span.unit, from: span.from, to: span.from - 1 };
+  const found = expr.before ? { unit: span.unit, from: span.from, to: span.from - 1 } : span;
+  const { first } = range;
+  if (first === undefined) return found;
+  const isKept = found.unit === "seq" ? found.to >= first.seq : found.to >= first.tNs;
+  if (isKept) return found;
+  throw beforeHistory(range, expr.text);
+}
+
+/** A moment was asked for that lies in history which was dropped. */
+export function beforeHistory(range: TimeRange, text?: string): DiffKeeperError {
+  const { seq = 0, tNs = 0 } = range.first ?? {};
+  const what = text === undefined ? "cannot go there" : `cannot go to "${text}"`;
+  return new DiffKeeperError(
+    "out_of_range",
+    `${what}: history before #${seq} at ${formatTime(tNs)} was dropped`,
+    { hint: `the earliest moment is '#${seq}'; this recording holds ${rangeText(range)}` },
+  );
 }
 
 function spanOf(expr: TimeExpr, range: TimeRange): TimeSpan {
@@ -227,6 +244,7 @@ function outside(expr: TimeExpr, range: TimeRange, why: string): DiffKeeperError
 
 /** The range of a recording in words: `00m:00.000s to 02m:14.512s, #1 to #1042`. */
 export function rangeText(range: TimeRange): string {
-  const events = range.lastSeq === 0 ? "no events" : `#1 to #${range.lastSeq}`;
-  return `${formatTime(0)} to ${formatTime(range.endNs)}, ${events}`;
+  const { seq = 0, tNs = 0 } = range.first ?? {};
+  const events = range.lastSeq === seq ? "no events" : `#${seq + 1} to #${range.lastSeq}`;
+  return `${formatTime(tNs)} to ${formatTime(range.endNs)}, ${events}`;
 }

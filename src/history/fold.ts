@@ -50,6 +50,8 @@ export class History {
   readonly left = new Map<number, LeftFile>();
   /** Nodes that a gap concerns and that were not read back since, with the last gap. */
   readonly doubted = new Map<number, Gap>();
+  /** It begins with a state in the middle of the recording. */
+  isFolded = false;
   /** Number and time of the last event folded; 0 after the baseline. */
   lastSeq = 0;
   lastNs = 0;
@@ -179,7 +181,11 @@ export class History {
   /** What a file held at the start, or where it is. */
   #startContent(event: TraceEvent, at: { rowId: number; rowOffset: number }): void {
     const { node, path, mtime, ctime } = event;
-    if (!this.left.has(node)) throw unknownNode(node);
+    if (!this.left.has(node)) {
+      // of the start of a history whose beginning was folded, where the file had been saved already
+      if (this.isFolded) return;
+      throw unknownNode(node);
+    }
     if ((event.flags & EventFlag.LAZY) !== 0) {
       this.left.set(node, { mtime, ctime, path });
       return;

@@ -4,7 +4,7 @@
  * what is not known of contents, and, beside the events, what only a History keeps.
  */
 import { KEYFRAME_EXTENTS_MAX } from "../base/limits.ts";
-import { EventFlag, type Extent, Op, type TraceEvent } from "../format/trace_event.ts";
+import { EventFlag, type Extent, type Mtime, Op, type TraceEvent } from "../format/trace_event.ts";
 import type { Node } from "../resolve/node.ts";
 import { ContentKind, type ContentPiece } from "./content_log.ts";
 import { flatPieces } from "./flat_pieces.ts";
@@ -28,14 +28,34 @@ export interface KeyframeRest {
 
 const HEAD = { seq: 0, flags: 0, tNs: 0, pid: 0, tid: 0, comm: "" } as const;
 
+/** What of a state is left out, or told otherwise. */
+export interface KeyframeOptions {
+  /** Nodes that nothing names any more. */
+  dropped?: ReadonlySet<number>;
+  /** Nodes whose content nobody can read any more: it is told as unknown. */
+  emptied?: ReadonlySet<number>;
+  /** Where contents of the start are that the state refers to on disk, by node; "lost": nowhere. */
+  embedded?: ReadonlyMap<number, readonly Extent[] | "lost">;
+}
+
 /** The events that make the state. Where a node has no name any more, its last place is kept for the timeline. */
-export function* keyframeEvents(history: History, places: Places): Generator<TraceEvent> {
+export function* keyframeEvents(
+  history: History,
+  places: Places,
+  options: KeyframeOptions = {},
+): Generator<TraceEvent> {
   const { tree } = history;
-  for (const node of foldersFirst(history)) yield* nodeEvents(history, places, node);
-  for (const node of tree.nodes()) {
-    if (!node.isDir) yield* nodeEvents(history, places, node);
+  const { dropped } = options;
+  for (const node of foldersFirst(history)) {
+    if (dropped?.has(node.id) !== true) yield* nodeEvents(history, places, node, options);
   }
   for (const node of tree.nodes()) {
+    if (!node.isDir && dropped?.has(node.id) !== true) {
+      yield* nodeEvents(history, places, node, options);
+    }
+  }
+  for (const node of tree.nodes()) {
+    if (dropped?.has(node.id) === true) continue;
     for (const { parent, name } of node.more ?? []) {
       yield { ...HEAD, op: Op.LINK, node: node.id, parent, name };
     }
@@ -62,7 +82,8 @@ export function restoreRest(history: History, rest: KeyframeRest): void {
   history.lastSeq = rest.seq;
   history.lastNs = rest.tNs;
   history.gapCount = rest.gapCount;
-  history.gaps.push(...rest.gaps);
+  history.gaps.splice(0, history.gaps.length, ...rest.gaps);
+  for (const known of [history.unread, history.readBack, history.doubted]) known.clear();
   for (const node of rest.unread) history.unread.add(node);
   for (const node of rest.readBack) history.readBack.add(node);
   for (const [node, gap] of rest.doubted) history.doubted.set(node, gap);
@@ -86,9 +107,15 @@ function foldersFirst(history: History): Node[] {
   return order;
 }
 
-function* nodeEvents(history: History, places: Places, node: Node): Generator<TraceEvent> {
+function* nodeEvents(
+  history: History,
+  places: Places,
+  node: Node,
+  options: KeyframeOptions,
+): Generator<TraceEvent> {
   const size = node.isFile ? history.content.size(node.id) : node.size;
-  const pieces = node.isFile ? flatPieces(history.content, node.id) : [];
+  const left = isLeft(history, node, options) ? history.left.get(node.id) : undefined;
+  const pieces = node.isFile && left === undefined ? piecesOf(history, node.id, options) : [];
   const known = pieces.filter((piece) => piece.kind === ContentKind.DATA);
   const last = node.parent === 0 && node.root < 0 ? places.lastPlace(node.id) : undefined;
   const mtime = node.mtime();
@@ -104,7 +131,18 @@ function* nodeEvents(history: History, places: Places, node: Node): Generator<Tr
     ...(mtime === undefined ? {} : { mtime }),
     ...(known.length === 0 ? {} : { extents: known.slice(0, KEYFRAME_EXTENTS_MAX).map(extent) }),
     ...(last?.path === undefined ? {} : { path: last.path, victim: last.root + 1 }),
+    ...(left === undefined ? {} : { flags: EventFlag.LAZY, ...timeOf("ctime", left.ctime) }),
   };
+  if (left !== undefined) {
+    const { path, ctime } = left;
+    const event = { ...HEAD, op: Op.CONTENT, flags: EventFlag.LAZY, node: node.id, length: size };
+    yield {
+      ...event,
+      ...timeOf("mtime", left.mtime),
+      ...timeOf("ctime", ctime),
+      ...(path === undefined ? {} : { path }),
+    };
+  }
   for (let at = KEYFRAME_EXTENTS_MAX; at < known.length; at += KEYFRAME_EXTENTS_MAX) {
     yield moreContent(node.id, known.slice(at, at + KEYFRAME_EXTENTS_MAX));
   }
@@ -116,6 +154,44 @@ function* nodeEvents(history: History, places: Places, node: Node): Generator<Tr
   for (const [xattrName, xattrValue] of node.xattrs ?? []) {
     yield { ...HEAD, op: Op.XATTR, node: node.id, xattrName, xattrValue };
   }
+}
+
+function timeOf(name: "mtime" | "ctime", time: Mtime | undefined): Partial<TraceEvent> {
+  return time === undefined ? {} : { [name]: time };
+}
+
+/** Whether the file is still as it was at the start, and that is to be found on disk. */
+function isLeft(history: History, node: Node, { embedded, emptied }: KeyframeOptions): boolean {
+  const isUntouched = history.left.has(node.id) && history.content.isUntouched(node.id);
+  return isUntouched && embedded?.has(node.id) !== true && emptied?.has(node.id) !== true;
+}
+
+/** What the content consists of, with contents of the start where they were put. */
+function piecesOf(history: History, node: number, options: KeyframeOptions): ContentPiece[] {
+  if (options.emptied?.has(node) === true) {
+    const length = history.content.size(node);
+    return length === 0 ? [] : [{ kind: ContentKind.UNKNOWN, row: 0, rowOffset: 0, at: 0, length }];
+  }
+  return flatPieces(history.content, node).flatMap((piece) => {
+    if (piece.kind !== ContentKind.BASE) return [piece];
+    const found = options.embedded?.get(piece.row);
+    if (found === undefined || found === "lost") return [{ ...piece, kind: ContentKind.UNKNOWN }];
+    return found.flatMap((extent) => partOf(piece, extent));
+  });
+}
+
+/** The part of a piece of the start's content that an extent of it has. */
+function partOf(piece: ContentPiece, { row, offset, length, at }: Extent): ContentPiece[] {
+  const from = Math.max(piece.rowOffset, at);
+  const to = Math.min(piece.rowOffset + piece.length, at + length);
+  if (from >= to) return [];
+  return [{
+    kind: ContentKind.DATA,
+    row,
+    rowOffset: offset + from - at,
+    at: piece.at + from - piece.rowOffset,
+    length: to - from,
+  }];
 }
 
 function moreContent(node: number, pieces: readonly ContentPiece[]): TraceEvent {

@@ -55,7 +55,9 @@ export class Places {
     let gaps = 0;
     while (cursor.next()) {
       if (cursor.op === Op.GAP) gaps++;
-      this.#tree.apply(cursor.event());
+      const event = cursor.event();
+      this.#tree.apply(event);
+      this.#recall(event);
     }
     return gaps;
   }
@@ -71,10 +73,14 @@ export class Places {
       if (!KEYFRAME_OPS.has(cursor.op)) continue;
       const event = cursor.event();
       this.#tree.apply(event);
-      if (event.path === undefined) continue;
-      const root = (event.victim ?? 0) - 1;
-      this.#lastPaths.set(event.node, { root, path: event.path, unlinked: true });
+      this.#recall(event);
     }
+  }
+
+  /** A node that had lost its name when the state was stored: the name it had. */
+  #recall({ op, node, path, victim = 0 }: TraceEvent): void {
+    if (op !== Op.BASELINE || path === undefined) return;
+    this.#lastPaths.set(node, { root: victim - 1, path, unlinked: true });
   }
 
   /** The place of a node now. */

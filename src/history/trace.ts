@@ -2,19 +2,33 @@
  * A trace as its readers see it: what was recorded, how far it reaches, whether it ended in order, and its state folded to
  * any point. Wraps the store's reader, which checks all bytes; nothing is written.
  */
-import { addFidelity, countInexact, type Fidelity, newFidelity } from "../format/fidelity.ts";
+import {
+  addFidelity,
+  countInexact,
+  type Fidelity,
+  INEXACT_WORDS,
+  newFidelity,
+} from "../format/fidelity.ts";
 import {
   decodeEnd,
   decodeRecording,
   type EndInfo,
   type RecordingInfo,
 } from "../format/recording_info.ts";
-import { formatTime, isAfterSpan, type TimeRange, type TimeSpan } from "../format/time_expr.ts";
+import {
+  beforeHistory,
+  formatTime,
+  isAfterSpan,
+  type TimeRange,
+  type TimeSpan,
+} from "../format/time_expr.ts";
 import { Op, type TraceEvent } from "../format/trace_event.ts";
 import { type KeyframePart, type Piece, TraceReader } from "../store/trace_reader.ts";
+import { INFO_FOLD } from "../store/schema.ts";
 import type { EventCursor } from "../format/event_codec.ts";
 import type { PayloadSource } from "./content.ts";
 import { History } from "./fold.ts";
+import { decodeFold, type FoldInfo } from "./fold_info.ts";
 import { type KeyframeRest, restoreRest } from "./keyframe.ts";
 import { countParts, decodeKeyframeRest, wrongKeyframe } from "./keyframe_rest.ts";
 import { LeftFiles } from "./left_files.ts";
@@ -72,10 +86,18 @@ export class Trace implements PayloadSource {
     return end === undefined ? undefined : decodeEnd(end);
   }
 
+  /** Where its history begins when earlier history was dropped; undefined: at the start. @throws `data_corrupt` */
+  fold(): FoldInfo | undefined {
+    const json = this.reader.extraInfo(INFO_FOLD);
+    return json === undefined ? undefined : decodeFold(json);
+  }
+
   /** How far the recording reaches; grows while it goes on. */
   range(): TimeRange {
     const last = this.reader.lastEvent();
+    const fold = this.fold();
     return {
+      ...(fold === undefined ? {} : { first: { seq: fold.seq, tNs: fold.tNs } }),
       lastSeq: last.seq,
       endNs: Math.max(last.tNs, this.end()?.endNs ?? 0),
       startEpochNs: this.recording.startEpochNs,
@@ -109,6 +131,10 @@ export class Trace implements PayloadSource {
 
   /** The state at the end of a span. */
   foldTo(span: TimeSpan, onProgress?: OnProgress): History {
+    const first = this.fold();
+    if (first !== undefined && (span.unit === "seq" ? span.to < first.seq : span.to < first.tNs)) {
+      throw beforeHistory(this.range());
+    }
     const history = this.#startOf((seq, tNs) => !isAfterSpan(span, seq, tNs));
     if (span.unit === "seq" && span.to < 1) return history;
     for (const { row, seq, tNs, cursor } of this.reader.journalBatches(history.lastSeq + 1)) {
@@ -129,8 +155,14 @@ export class Trace implements PayloadSource {
     const keyframe = this.keyframe(accept);
     const parts = keyframe?.parts() ?? this.reader.baselineBatches();
     for (const { row, cursor } of parts) history.fold(cursor, row);
-    if (keyframe !== undefined) restoreRest(history, keyframe.rest);
-    else for (const { row, cursor } of this.reader.savedBatches()) history.fold(cursor, row);
+    if (keyframe !== undefined) {
+      restoreRest(history, keyframe.rest);
+      return history;
+    }
+    const fold = this.fold();
+    if (fold !== undefined) restoreRest(history, fold.rest);
+    history.isFolded = fold !== undefined;
+    for (const { row, cursor } of this.reader.savedBatches()) history.fold(cursor, row);
     return history;
   }
 
@@ -171,6 +203,8 @@ export class Trace implements PayloadSource {
     const stored = this.end()?.fidelity;
     if (stored !== undefined) {
       addFidelity(fidelity, stored);
+      const gone = this.fold()?.dropped.fidelity;
+      if (gone !== undefined) { for (const word of INEXACT_WORDS) fidelity[word] -= gone[word]; }
       return fidelity;
     }
     for (const batch of this.reader.journalBatches()) {
@@ -181,7 +215,9 @@ export class Trace implements PayloadSource {
   }
 
   #countTotals(onProgress?: OnProgress): TraceTotals {
-    const totals = { events: 0, bytes: 0, files: 0, lostEvents: 0, lostBytes: 0 };
+    const fold = this.fold();
+    const { bytes = 0, lostEvents = 0, lostBytes = 0 } = fold?.dropped ?? {};
+    const totals = { events: fold?.seq ?? 0, bytes, files: 0, lostEvents, lostBytes };
     const files = new Set<number>();
     for (const { cursor } of this.reader.journalBatches()) {
       while (cursor.next()) {

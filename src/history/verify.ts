@@ -26,7 +26,9 @@ import {
 import { decodePackedJson } from "../format/packed_json.ts";
 import { decodeVersions } from "../format/versions_codec.ts";
 import { keyAfter, type Row, TraceReader } from "../store/trace_reader.ts";
+import { INFO_FOLD } from "../store/schema.ts";
 import { History } from "./fold.ts";
+import { decodeFold, type FoldInfo } from "./fold_info.ts";
 import { countParts, decodeKeyframeRest, wrongKeyframe } from "./keyframe_rest.ts";
 import { RowLengths } from "./row_lengths.ts";
 import { EventCheck, unpackAll } from "./verify_events.ts";
@@ -76,6 +78,7 @@ class Verification {
   #end: EndInfo | undefined;
   #stored: JsonRecord | undefined;
   #roots: readonly string[] = [];
+  #fold: FoldInfo | undefined;
   #rows = 0;
   #total = 0;
 
@@ -135,6 +138,7 @@ class Verification {
       const { recording, end, state } = this.#reader.info();
       this.#state = state;
       this.#roots = decodeRecording(recording).rootPaths;
+      this.#takeFold();
       if (end === undefined) return;
       this.#end = decodeEnd(end);
       const stored = end["stored"];
@@ -142,6 +146,13 @@ class Verification {
         this.#stored = stored;
       } else this.#problems.add({ path: "i:end" }, "it does not say how many rows there are");
     });
+  }
+
+  #takeFold(): void {
+    const json = this.#reader.extraInfo(INFO_FOLD);
+    if (json === undefined) return;
+    this.#fold = decodeFold(json);
+    this.#events.foldedTo(this.#fold.seq);
   }
 
   /** Keys that are of no sort stand between the ranges of the sorts. */
@@ -178,9 +189,12 @@ class Verification {
   #payload(row: Row): number {
     const { kind, payload } = unwrapAny(row.value);
     let length = payload.length;
-    if (kind === ValueKind.PACKED_DATA) length = unpackAll(this.#reader, row.id);
+    // of kind PACKED_EVENTS: it was a row of events that were folded
+    const isPacked = kind === ValueKind.PACKED_DATA || kind === ValueKind.PACKED_EVENTS;
+    if (isPacked) length = unpackAll(this.#reader, row.id);
     else if (kind !== ValueKind.DATA) this.#wrong(row, "it holds no payload");
     this.#lengths.set(row.id, length);
+    if (isPacked) this.#events.packed(row.id, kind === ValueKind.PACKED_EVENTS);
     return length;
   }
 
@@ -295,14 +309,11 @@ class Verification {
     for (const [name, count] of found) {
       this.#agree(`stored.${name}`, this.#stored[name] ?? ABSENT[name], count);
     }
-    this.#agree("events", this.#end?.events, this.#events.events);
+    this.#agree("events", this.#end?.events, this.#events.events + (this.#fold?.seq ?? 0));
     const { fidelity } = this.#events;
     for (const word of INEXACT_WORDS) {
-      this.#agree(
-        `fidelity.${word}`,
-        this.#end?.fidelity?.[word] ?? fidelity[word],
-        fidelity[word],
-      );
+      const found = fidelity[word] + (this.#fold?.dropped.fidelity[word] ?? 0);
+      this.#agree(`fidelity.${word}`, this.#end?.fidelity?.[word] ?? found, found);
     }
   }
 

@@ -11,6 +11,7 @@ import { openBatch } from "../format/batch_value.ts";
 import type { EventCursor } from "../format/event_codec.ts";
 import { countInexact, newFidelity } from "../format/fidelity.ts";
 import { PACKED_POINTER } from "../format/packed_layout.ts";
+import { blobAt, Codec } from "../format/packed_row.ts";
 import { EventFlag, Op, type TraceEvent } from "../format/trace_event.ts";
 import { Tree } from "../resolve/tree.ts";
 import type { Row, TraceReader } from "../store/trace_reader.ts";
@@ -32,6 +33,8 @@ export class EventCheck {
   readonly #lengths: RowLengths;
   /** Packed batches: pointers into them count from PACKED_POINTER on. */
   readonly #packed = new Set<number>();
+  /** Rows of which a part was dropped. */
+  readonly #thinned = new Set<number>();
   #tree = new Tree();
   #versions: VersionChunk | undefined;
   #nextBaseline = 0;
@@ -60,6 +63,19 @@ export class EventCheck {
     let count = 0;
     for (const node of this.#tree.nodes()) if (node.isFile) count++;
     return count;
+  }
+
+  /** History up to this event was folded into the baseline. */
+  foldedTo(seq: number): void {
+    this.#nextSeq = seq + 1;
+    this.lastSeq = seq;
+  }
+
+  /** A row of content that was packed, and whether pointers into it count as those into packed batches. */
+  packed(row: number, isBatch: boolean): void {
+    if (isBatch) this.#packed.add(row);
+    const blobs = this.#reader.packedRow(row)?.blobs ?? [];
+    if (blobs.some((blob) => blob.codec === Codec.GONE)) this.#thinned.add(row);
   }
 
   /** Before the first batch. */
@@ -202,6 +218,9 @@ export class EventCheck {
       } else if (offset + length > has + (this.#packed.has(target) ? PACKED_POINTER : 0)) {
         this.#wrong(row, `${nameOf(cursor)}: its content ends behind the end of row ${target}`);
       }
+      if (this.#thinned.has(target) && isGone(this.#reader, { row: target, offset, length })) {
+        this.#wrong(row, `${nameOf(cursor)}: its content in row ${target} was dropped`);
+      }
       if (room !== undefined && at + length > room) {
         this.#wrong(row, `${nameOf(cursor)}: it has more content than its length`);
       }
@@ -242,9 +261,30 @@ function nameOf(cursor: EventCursor): string {
 /** Unpacks every blob of a packed row, which checks it; returns their length. @throws {DiffKeeperError} `data_corrupt` */
 export function unpackAll(reader: TraceReader, row: number): number {
   const { from, to } = reader.extentOf(row);
+  const packed = reader.packedRow(row);
   for (let at = from; at < to;) {
+    const index = packed === undefined ? -1 : blobAt(packed, at - from);
+    if (packed?.blobs[index]?.codec === Codec.GONE) {
+      at = from + (packed.starts[index + 1] ?? to);
+      continue;
+    }
     const { bytes, start } = reader.piece(row, at);
     at = start + bytes.length;
   }
   return to - from;
+}
+
+/** Whether a pointer reaches into content that was dropped. */
+function isGone(
+  reader: TraceReader,
+  pointer: { row: number; offset: number; length: number },
+): boolean {
+  const packed = reader.packedRow(pointer.row);
+  if (packed === undefined || pointer.length === 0) return false;
+  const from = pointer.offset - reader.extentOf(pointer.row).from;
+  const last = blobAt(packed, from + pointer.length - 1);
+  for (let index = blobAt(packed, from); index <= last; index++) {
+    if (packed.blobs[index]?.codec === Codec.GONE) return true;
+  }
+  return false;
 }

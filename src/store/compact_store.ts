@@ -10,7 +10,12 @@ import { Database, type SQLQueryBindings, type Statement } from "bun:sqlite";
 import { chmodSync, chownSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { assert } from "../base/assert.ts";
-import { TRACE_BUSY_MS, TRACE_PACKED_PAGE_BYTES, TRACE_VACUUM_BYTES_MIN } from "../base/limits.ts";
+import {
+  READER_PAGE_ROWS_MAX,
+  TRACE_BUSY_MS,
+  TRACE_PACKED_PAGE_BYTES,
+  TRACE_VACUUM_BYTES_MIN,
+} from "../base/limits.ts";
 import { ValueKind, wrap } from "../format/envelope.ts";
 import { buildKey, type KeyRange, type TraceKey } from "../format/keys.ts";
 import { PACKED_POINTER } from "../format/packed_layout.ts";
@@ -20,16 +25,23 @@ import { INFO_COMPACT, INFO_END, type JsonObject, TRACE_VERSION } from "./schema
 import { storeError } from "./store_error.ts";
 import { syncPath } from "./trace_create.ts";
 import { findTraceFile } from "./trace_open.ts";
-import { type Row, TraceRows } from "./trace_rows.ts";
+import { keyAfter, type Row, TraceRows } from "./trace_rows.ts";
 
 /** What a transaction changes in the numbers of rows; as in `stored` of `i:end`. */
 export interface CountChange {
+  baseline?: number;
   journal?: number;
   data?: number;
   contents?: number;
   versions?: number;
   saved?: number;
   keyframes?: number;
+}
+
+interface RowHead {
+  id: number;
+  key: Uint8Array;
+  bytes: number;
 }
 
 const SUFFIX_NEW = ".compact";
@@ -48,6 +60,9 @@ export class CompactStore {
   readonly #replace: Statement<unknown, SQLQueryBindings[]>;
   readonly #remove: Statement<unknown, SQLQueryBindings[]>;
   readonly #idOf: Statement<{ id: number }, SQLQueryBindings[]>;
+  readonly #rename: Statement<unknown, SQLQueryBindings[]>;
+  readonly #heads: Statement<RowHead, SQLQueryBindings[]>;
+  readonly #size: Statement<{ bytes: number }, SQLQueryBindings[]>;
   #nextId: number;
   #change: CountChange = {};
   /** Told when the trace is about to be locked, and when it no longer is. */
@@ -72,6 +87,14 @@ export class CompactStore {
     this.#replace = db.prepare("UPDATE kv SET value = ?2 WHERE id = ?1");
     this.#remove = db.prepare("DELETE FROM kv WHERE id = ?1");
     this.#idOf = db.prepare("SELECT id FROM kv WHERE key = ?1");
+    this.#rename = db.prepare("UPDATE kv SET key = ?2 WHERE id = ?1");
+    this.#heads = db.prepare(
+      "SELECT id, key, length(key) + length(value) AS bytes FROM kv " +
+        `WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ${READER_PAGE_ROWS_MAX}`,
+    );
+    this.#size = db.prepare(
+      "SELECT length(key) + length(value) AS bytes FROM kv WHERE id = ?1",
+    );
     const last = db.query<{ id: number | null }, []>("SELECT max(id) AS id FROM kv").get();
     this.#nextId = Math.max(PACKED_POINTER, (last?.id ?? 0) + 1);
   }
@@ -141,6 +164,24 @@ export class CompactStore {
     this.content.forget(id);
   }
 
+  /** Gives a row another key. */
+  rename(id: number, key: TraceKey): void {
+    this.#attempt("compact", () => this.#rename.run(id, buildKey(key)));
+    this.content.forget(id);
+  }
+
+  /** The rows of a range without their values, in order. */
+  *heads(range: KeyRange): Generator<{ id: number; key: Uint8Array; bytes: number }> {
+    let { from } = range;
+    for (;;) {
+      const page = this.#attempt("look into", () => this.#heads.all(from, range.to));
+      yield* page;
+      const last = page.at(-1);
+      if (last === undefined || page.length < READER_PAGE_ROWS_MAX) return;
+      from = keyAfter(last.key);
+    }
+  }
+
   /** Remembers how this transaction changes the numbers of rows. */
   count(change: CountChange): void {
     for (const [name, by] of Object.entries(change)) {
@@ -180,13 +221,13 @@ export class CompactStore {
     this.content.clear();
   }
 
-  /** Does work in one transaction; the compactor's progress stays as it is. */
-  transaction(work: () => void): void {
+  /** Does work in one transaction; the compactor's progress stays as it is but for what `change` says. */
+  transaction(work: () => void, change: JsonObject = {}): void {
     try {
       this.begin();
       work();
       const { pending: _, ...progress } = this.progress() ?? {};
-      this.commit(progress);
+      this.commit({ ...progress, ...change });
     } catch (thrown) {
       this.rollback();
       throw thrown;
@@ -198,28 +239,48 @@ export class CompactStore {
     this.#attempt("move the log into", () => this.#db.run("PRAGMA wal_checkpoint(TRUNCATE)"));
   }
 
+  /** Bytes of a row; 0: there is none. */
+  sizeOf(id: number): number {
+    return this.#attempt("look into", () => this.#size.get(id))?.bytes ?? 0;
+  }
+
   /** Bytes of pages that hold nothing any more. */
   freeBytes(): number {
-    const pragma = (name: string) =>
-      this.#db.query<Record<string, number>, []>(`PRAGMA ${name}`).get()?.[name] ?? 0;
-    return pragma("freelist_count") * pragma("page_size");
+    return this.#pragma("freelist_count") * this.#pragma("page_size");
+  }
+
+  /** Bytes of pages that hold something. */
+  usedBytes(): number {
+    return this.#pragma("page_count") * this.#pragma("page_size") - this.freeBytes();
+  }
+
+  #pragma(name: string): number {
+    return this.#db.query<Record<string, number>, []>(`PRAGMA ${name}`).get()?.[name] ?? 0;
   }
 
   /**
    * Closes; a store opened alone first gives free pages back: the trace is written anew beside itself and renamed over, so that
    * a kill leaves one or the other.
    */
-  close(options: { shrink: boolean } = { shrink: false }): void {
+  close(options: { shrink: boolean; freeMin?: number } = { shrink: false }): void {
     if (this.#state === "closed") return;
     this.rollback();
     this.#state = "closed";
     try {
-      for (const statement of [this.#insert, this.#replace, this.#remove, this.#idOf]) {
-        statement.finalize();
-      }
+      for (
+        const statement of [
+          this.#insert,
+          this.#replace,
+          this.#remove,
+          this.#idOf,
+          this.#rename,
+          this.#heads,
+          this.#size,
+        ]
+      ) statement.finalize();
       const isEnded = this.#lock !== undefined && this.rows.info(INFO_END) !== undefined;
       if (this.#lock !== undefined) {
-        this.#attempt("close", () => this.#leave(options.shrink, isEnded));
+        this.#attempt("close", () => this.#leave(options, isEnded));
       }
       this.content.clear();
       this.rows.close();
@@ -229,11 +290,12 @@ export class CompactStore {
     }
   }
 
-  #leave(shrink: boolean, isEnded: boolean): void {
+  #leave(options: { shrink: boolean; freeMin?: number }, isEnded: boolean): void {
+    const { shrink, freeMin = TRACE_VACUUM_BYTES_MIN } = options;
     this.#db.run("PRAGMA wal_checkpoint(TRUNCATE)");
     // a recording that was cut stays in WAL mode: that is how readers know that its end is missing
     if (isEnded) this.#db.run("PRAGMA journal_mode = DELETE");
-    if (!shrink || this.freeBytes() < TRACE_VACUUM_BYTES_MIN) return;
+    if (!shrink || this.freeBytes() < freeMin) return;
     this.#db.run(`PRAGMA page_size = ${TRACE_PACKED_PAGE_BYTES}`);
     this.#db.query("VACUUM INTO ?1").run(this.path + SUFFIX_NEW);
     if (isEnded) return;

@@ -189,6 +189,8 @@ function decodeBlob(blob: Blob, base: Uint8Array | undefined): Uint8Array {
       return zstdDecode(blob.stored, blob.length);
     case Codec.PREFIX:
       return zstdDecode(blob.stored, blob.length, base);
+    case Codec.GONE:
+      throw corruptRow("a pointer leads to content that was dropped");
     case Codec.CONTENT:
       assert(base !== undefined, "a blob elsewhere must have been found");
       return base;

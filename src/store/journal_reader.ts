@@ -4,10 +4,11 @@
  * A batch costs one lookup; where reading begins is found by bisecting the times in the keys.
  */
 import { assert } from "../base/assert.ts";
+import { DiffKeeperError } from "../base/error.ts";
 import { openBatch } from "../format/batch_value.ts";
 import type { EventCursor } from "../format/event_codec.ts";
 import { buildKey, journalRange, rangeOf } from "../format/keys.ts";
-import { INFO_END, type StoredCounts } from "./schema.ts";
+import { INFO_END, INFO_FOLD, type StoredCounts } from "./schema.ts";
 import { keyAfter, type Row, type TraceRows } from "./trace_rows.ts";
 
 /** A journal batch. The cursor stands before its first event. */
@@ -65,10 +66,20 @@ export class JournalReader {
     }
   }
 
-  /** The journal from `fromSeq` on; see `TraceReader.journalBatches`. */
+  /** The last event that was folded into the baseline, and its time; both 0: none was. @throws `data_corrupt` */
+  folded(): { seq: number; tNs: number } {
+    const fold = this.#rows.info(INFO_FOLD);
+    if (fold === undefined) return { seq: 0, tNs: 0 };
+    const { seq, tNs } = fold;
+    if (isCount(seq) && isCount(tNs)) return { seq, tNs };
+    throw this.#rows.corrupt("it does not say where folded history ends");
+  }
+
+  /** The journal from `fromSeq` on, or where it begins; see `TraceReader.journalBatches`. */
   *journal(fromSeq: number): Generator<JournalBatch> {
     assert(fromSeq >= 1, "a seq must be 1 or more");
-    let { from, seq } = this.#startOf(fromSeq);
+    const first = this.folded().seq + 1;
+    let { from, seq } = this.#startOf(Math.max(fromSeq, first), first);
     let previousNs = 0;
     let isRetry = false;
     for (;;) {
@@ -82,6 +93,7 @@ export class JournalReader {
         continue;
       }
       const batch = this.batch(row);
+      if (batch.seq > seq && this.folded().seq >= seq) throw foldedMeanwhile();
       if (batch.seq !== seq || batch.tNs < previousNs) throw this.#missing();
       seq += batch.cursor.count;
       previousNs = batch.cursor.lastNs;
@@ -93,13 +105,20 @@ export class JournalReader {
     }
   }
 
+  /** The first event of the last batch that begins at or before a time; 1: there is none. @throws `data_corrupt` */
+  firstSeqAt(tNs: number): number {
+    if (tNs < 0) return 1;
+    const key = this.#rows.lastKey({ from: JOURNAL.from, to: journalRange(tNs + 1).from });
+    return key === undefined ? 1 : this.#rows.key(key, "journal").seq;
+  }
+
   /** The last batch of the journal; undefined: it has none. @throws {DiffKeeperError} `data_corrupt`: it is another. */
   lastStored(): JournalBatch | undefined {
     // The count first: a recording that ends in between has written all its events by then.
     const lastSeq = this.stored("lastSeq");
     const row = this.#rows.last(JOURNAL);
     const batch = row === undefined ? undefined : this.batch(row);
-    const seq = batch === undefined ? 0 : batch.seq + batch.cursor.count - 1;
+    const seq = batch === undefined ? this.folded().seq : batch.seq + batch.cursor.count - 1;
     if (lastSeq !== undefined && lastSeq !== seq) throw this.#missing();
     return batch;
   }
@@ -115,10 +134,10 @@ export class JournalReader {
   }
 
   /** Where to begin so that `fromSeq` is in the first batch, or behind all that are there. */
-  #startOf(fromSeq: number): Start {
+  #startOf(fromSeq: number, first: number): Start {
     if (fromSeq === this.#tail.seq) return this.#tail;
     const lastKey = this.#rows.lastKey(JOURNAL);
-    if (fromSeq === 1 || lastKey === undefined) return { from: JOURNAL.from, seq: 1 };
+    if (fromSeq === first || lastKey === undefined) return { from: JOURNAL.from, seq: first };
     // The smallest time whose first batch begins behind fromSeq; times and seqs both only grow.
     let low = 0;
     let high = this.#rows.key(lastKey, "journal").tNs + 1;
@@ -134,7 +153,7 @@ export class JournalReader {
     let to = journalRange(low).from;
     for (;;) {
       const before = this.#rows.lastKey({ from: JOURNAL.from, to });
-      if (before === undefined) return { from: JOURNAL.from, seq: 1 };
+      if (before === undefined) return { from: JOURNAL.from, seq: first };
       const { seq } = this.#rows.key(before, "journal");
       if (seq <= fromSeq) return { from: before, seq };
       to = before;
@@ -158,4 +177,14 @@ export class JournalReader {
   #missing(): Error {
     return this.#rows.corrupt("a batch of events is missing or out of order");
   }
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
+}
+
+function foldedMeanwhile(): DiffKeeperError {
+  return new DiffKeeperError("out_of_range", "cannot go on: this history was dropped meanwhile", {
+    hint: "the recording keeps only its last part; look again",
+  });
 }

@@ -5,7 +5,7 @@
  */
 
 /** Version of the trace format, SQLite's user_version. A reader refuses a greater one. */
-export const TRACE_VERSION = 2;
+export const TRACE_VERSION = 3;
 
 /** "DKTR": SQLite's application_id. */
 export const APPLICATION_ID = 0x444b_5452;
@@ -36,6 +36,7 @@ export const SCHEMA_SQL =
 export const INFO_RECORDING = "recording";
 export const INFO_END = "end";
 export const INFO_COMPACT = "compact";
+export const INFO_FOLD = "fold";
 
 /** A JSON value and object, as stored in `i:` and `p:` rows. */
 export type JsonValue = null | boolean | number | string | JsonValue[] | JsonObject;

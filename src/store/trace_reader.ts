@@ -136,6 +136,11 @@ export class TraceReader {
     }
   }
 
+  /** The first event of the last batch that begins at or before a time; 1: there is none. */
+  firstSeqAt(tNs: number): number {
+    return this.#journal.firstSeqAt(tNs);
+  }
+
   /** For --follow: the batches with events after `afterSeq`; one short lookup when there is nothing new. */
   pollNewBatches(afterSeq: number): Generator<JournalBatch> {
     return this.journalBatches(afterSeq + 1);
@@ -144,7 +149,7 @@ export class TraceReader {
   /** Seq and time of the last event that is stored; both 0: there is none. */
   lastEvent(): { seq: number; tNs: number } {
     const batch = this.#journal.lastStored();
-    if (batch === undefined) return { seq: 0, tNs: 0 };
+    if (batch === undefined) return this.#journal.folded();
     return { seq: batch.seq + batch.cursor.count - 1, tNs: batch.cursor.lastNs };
   }
 

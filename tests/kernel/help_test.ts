@@ -6,7 +6,18 @@ import { BINARY, dk, named, obstacle, removeScratch, run, scratch } from "../pro
 
 afterAll(removeScratch);
 
-const COMMANDS = ["", "record", "timeline", "export", "info", "verify", "compact", "pack", "stats"];
+const COMMANDS = [
+  "",
+  "record",
+  "timeline",
+  "export",
+  "info",
+  "verify",
+  "compact",
+  "gc",
+  "pack",
+  "stats",
+];
 const MAKEFILE = "test:\n\t@echo testing\n\t@echo ok >status.log\n\t@echo x >src/out.o\n";
 /** What it prints when all is well: nothing. */
 const SILENT = /^diffkeeper (timeline --gaps|record .*)$/;

@@ -1,0 +1,25 @@
+/** Sizes and times that are given as options: `--max-size 500M`, `--keep-last 10m`. */
+import { DiffKeeperError } from "../base/error.ts";
+import { parseTime } from "../format/time_expr.ts";
+
+const SIZE_UNITS: Record<string, number> = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
+
+/** `64M`, `8G`, `262144`: binary units. @throws {DiffKeeperError} `usage`. */
+export function sizeOption(flag: string, text: string): number {
+  const match = /^(\d{1,15})([KMG]?)$/i.exec(text);
+  if (match === null) {
+    throw new DiffKeeperError("usage", `cannot use ${flag} "${text}": it is not a size`, {
+      hint: "give bytes, or a number with K, M or G",
+    });
+  }
+  return Number(match[1]) * (SIZE_UNITS[(match[2] ?? "").toUpperCase()] ?? 1);
+}
+
+/** `10m`, `90s`, `1h30m`, in nanoseconds. @throws {DiffKeeperError} `usage`. */
+export function keepTime(flag: string, text: string): number {
+  const expr = parseTime(text);
+  if (expr.kind === "clock" && !expr.before && expr.ns > 0) return expr.ns;
+  throw new DiffKeeperError("usage", `cannot use ${flag} "${text}": it is not a length of time`, {
+    hint: "write 10m, 90s or 1h30m",
+  });
+}
