@@ -122,6 +122,14 @@ export const DRAIN_LITTLE_BYTES = 1 << 16;
 /** Pauses that are made in a row without a turn of the event loop; a message ends a pause. */
 export const DRAIN_PAUSES_MAX = 25;
 
+/** Piece in which the audit reads a file. */
+export const AUDIT_READ_BYTES = 1 << 18;
+
+/** Time that the audit takes to compare contents unless told otherwise: this part of the recording's, within these bounds. */
+export const AUDIT_CONTENT_PART = 0.05;
+export const AUDIT_CONTENT_MS_MIN = 100;
+export const AUDIT_CONTENT_MS_MAX = 10_000;
+
 /** How often files that are mapped shared and writable are compared while the command runs, unless --mmap-interval says otherwise. */
 export const MAPPED_INTERVAL_MS = 20;
 

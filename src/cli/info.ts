@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { formatBytes, formatCount, formatDurationNs } from "../base/units.ts";
 import { type Fidelity, fidelityText, isExact } from "../format/fidelity.ts";
-import { type SampledInfo, sampledText } from "../format/recording_info.ts";
+import { type AuditInfo, type SampledInfo, sampledText } from "../format/recording_info.ts";
 import { formatTime } from "../format/time_expr.ts";
 import { binaryOf, textOf } from "../history/path_text.ts";
 import type { Trace, TraceTotals } from "../history/trace.ts";
@@ -69,8 +69,8 @@ export interface Facts {
   lost: number;
   lost_bytes: number;
   losses: Record<string, number>;
-  /** Names compared with the real folders at the end, and differences healed; null: not compared. */
-  verified: { entries: number; differences: number } | null;
+  /** What was compared with the real folders at the end, and differences healed; null: not compared. */
+  verified: AuditInfo | null;
   /** Files whose content at the start is not in the trace but on disk; `verify` looks whether they are unchanged. */
   referred: { files: number; bytes: number } | null;
   /**
@@ -205,7 +205,9 @@ function referredText({ referred }: Facts): string {
 
 function verifiedText({ verified, state }: Facts): string {
   if (verified === null) return state === "recording" ? "" : "not compared with the real folders";
-  const { entries, differences } = verified;
+  const { entries, contents, written, differences } = verified;
   const healed = differences === 0 ? "" : ", healed at the end";
-  return `${formatCount(entries)} names, ${formatCount(differences)} differences${healed}`;
+  const part = contents === written ? "" : `${formatCount(contents)} of `;
+  const read = written === 0 ? "" : `, ${part}${formatCount(written)} contents`;
+  return `${formatCount(entries)} names${read}, ${formatCount(differences)} differences${healed}`;
 }

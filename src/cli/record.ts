@@ -17,10 +17,12 @@ import {
   RING_BYTES_MIN,
 } from "../base/limits.ts";
 import { formatCount } from "../base/units.ts";
+import { compareContents } from "../history/compare.ts";
 import type { BaselineMode } from "../record/baseline.ts";
 import type { IoUring } from "../record/gate_session.ts";
 import { type CommandUser, commandUser } from "../record/invoker.ts";
 import { procStrings } from "../record/launcher.ts";
+import type { AuditMode } from "../record/messages.ts";
 import { type Reporter, runSession, type SessionResult } from "../record/session.ts";
 import { ProgressLine, reportError, stderr } from "./output.ts";
 import { sizeOption } from "./budget_options.ts";
@@ -43,7 +45,7 @@ interface RecordFlags {
   quiet?: boolean;
   json?: boolean;
   overwrite?: boolean;
-  audit: boolean;
+  audit: AuditMode;
   wait?: boolean;
   mmapInterval?: string;
   baseline: BaselineMode;
@@ -100,7 +102,14 @@ export function register(program: Command): void {
     .option("--ring-size <size>", "kernel buffer, a power of two from 256K to 1G (default 32M)")
     .option("--mmap-interval <ms>", "how often mapped files are compared (default 20ms)")
     .option("--compact <when>", "make the trace small: on (beside the command), after, off", "off")
-    .option("--no-audit", "do not compare the folders with the trace at the end")
+    .addOption(
+      new Option(
+        "--audit <how>",
+        "what is compared with the trace at the end: all names, and all contents (full) or " +
+          "those that a twentieth of the time is enough for (quick)",
+      )
+        .choices(["quick", "full", "none"]).default("quick"),
+    )
     .option("--wait", "record until all processes that the command has started have ended")
     .option("--quiet", "print nothing but errors")
     .option("--json", "print the summary as one JSON object, on stderr")
@@ -215,6 +224,7 @@ async function record(command: string[], flags: RecordFlags): Promise<number> {
       ioUring: flags.ioUring,
       self: selfCommand(),
       companion: compaction,
+      compare: (touched, timeMs) => compareContents(stateDir, { touched, timeMs }),
     }, reporter);
     if ("summary" in result && result.summary.started) {
       result.summary.notes.push(...compaction.finish((text) => reporter.progress(text)));

@@ -83,6 +83,8 @@ function jsonOf(
     losses: summary.losses,
     verified: audit === undefined ? null : {
       entries: audit.entries,
+      contents: audit.contents,
+      written: audit.written,
       differences: audit.differences,
       paths: audit.paths.map((path) => showPath(path) || "."),
     },
@@ -102,8 +104,12 @@ function counted(count: number, noun: string): string {
 }
 
 function auditLine(audit: NonNullable<RecordingSummary["audit"]>): string {
-  const { entries, differences, paths } = audit;
-  const compared = `verified: ${counted(entries, "name")}, ${counted(differences, "difference")}`;
+  const { entries, contents, written, differences, paths } = audit;
+  const part = contents === written ? "" : `${formatCount(contents)} of `;
+  const read = written === 0 ? "" : `, ${part}${counted(written, "content")}`;
+  const compared = `verified: ${counted(entries, "name")}${read}, ${
+    counted(differences, "difference")
+  }`;
   if (differences === 0) return compared;
   const names = paths.map((path) => oneLine(showPath(path) || "."));
   const more = differences > paths.length ? ", ..." : "";

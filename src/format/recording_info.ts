@@ -34,6 +34,17 @@ export interface RecordingInfo {
   versions: Record<string, string>;
 }
 
+/** What the audit at the end compared. */
+export interface AuditInfo {
+  /** Names. */
+  entries: number;
+  /** Files whose bytes were compared, of those that were written and were there. */
+  contents: number;
+  written: number;
+  /** Names that were not as recorded, or held other bytes, and were healed. */
+  differences: number;
+}
+
 /** What was known when it ended in order. */
 export interface EndInfo {
   /** As the shell says it: 128+n for signal n. */
@@ -50,8 +61,8 @@ export interface EndInfo {
   lostBytes: number;
   /** Events lost by class: ring_full, unread... */
   losses: Record<string, number>;
-  /** Names compared with the real folders at the end, and how many had to be healed. Absent: not compared. */
-  audit?: { entries: number; differences: number };
+  /** What was compared with the real folders at the end. Absent: nothing. */
+  audit?: AuditInfo;
   /** Events of the journal that are not exact. Absent: not counted. */
   fidelity?: Fidelity;
   /** Processes of the command that were alive when the recording ended. Absent: not counted. */
@@ -110,9 +121,7 @@ export function encodeEnd(end: EndInfo): JsonValueRecord {
     lost_events: end.lostEvents,
     lost_bytes: end.lostBytes,
     losses: end.losses,
-    ...(end.audit === undefined
-      ? {}
-      : { audit: { entries: end.audit.entries, differences: end.audit.differences } }),
+    ...(end.audit === undefined ? {} : { audit: auditJson(end.audit) }),
     ...(end.fidelity === undefined ? {} : { fidelity: { ...end.fidelity } }),
     ...(end.running === undefined ? {} : { running: end.running }),
     ...(end.sampled === undefined ? {} : {
@@ -170,11 +179,18 @@ export function decodeEnd(json: JsonRecord): EndInfo {
   };
 }
 
-function audit(json: JsonRecord): { audit?: { entries: number; differences: number } } {
+function auditJson({ entries, contents, written, differences }: AuditInfo) {
+  return { entries, contents, written, differences };
+}
+
+function audit(json: JsonRecord): { audit?: AuditInfo } {
   const found = json["audit"];
   if (found === undefined) return {};
   if (!isRecord(found)) throw wrong("audit");
-  return { audit: { entries: count(found, "entries"), differences: count(found, "differences") } };
+  const [entries, differences] = [count(found, "entries"), count(found, "differences")];
+  // absent in traces of before
+  const of = (key: string) => found[key] === undefined ? 0 : count(found, key);
+  return { audit: { entries, contents: of("contents"), written: of("written"), differences } };
 }
 
 function fidelity(json: JsonRecord): { fidelity?: Fidelity } {

@@ -1,8 +1,8 @@
 /**
  * The audit at the end of a recording: names and attributes of everything in the watched folders are compared with the tree that
  * the trace restores. What differs (a write through a memory map, io_uring, something lost) is read again and healed by events
- * at the end, flagged SETTLED, so that the trace ends with what is really there, and says how many times it had to. Content
- * is trusted where size and times are as recorded.
+ * at the end, flagged SETTLED, so that the trace ends with what is really there, and says how many times it had to. Contents of what
+ * was written are compared too, as far as there is time for it.
  */
 import { EventFlag, type TraceEvent } from "../format/trace_event.ts";
 import type { Node } from "../resolve/node.ts";
@@ -10,6 +10,7 @@ import type { EventSink } from "../resolve/sink.ts";
 import type { Tree } from "../resolve/tree.ts";
 import type { EventTarget } from "./baseline_events.ts";
 import type { ContentRows } from "./chunk_store.ts";
+import type { ContentVerdict } from "./messages.ts";
 import type { WatchedPath } from "./import_tree.ts";
 import { heal } from "./rescan.ts";
 import { Scanner } from "./scan.ts";
@@ -20,7 +21,10 @@ import type { WatchRoot, WatchSet } from "./watch.ts";
 export interface AuditVerdict {
   /** Everything compared: files, folders, symlinks, each name. */
   entries: number;
-  /** Names that were not as recorded; all healed. */
+  /** Files whose content was compared, byte by byte, of those that were written and are there. */
+  contents: number;
+  written: number;
+  /** Names that were not as recorded, or held other bytes; all healed. */
   differences: number;
   /** The first of them, for people. */
   paths: string[];
@@ -34,6 +38,8 @@ export interface AuditOptions {
   sink: EventSink & ContentRows;
   /** Nodes that were mapped shared, written by several tasks at once, or changed where something was lost: read again. */
   reread: ReadonlySet<number>;
+  /** Compares contents of these nodes, of all that were written without a list. Absent: not wanted. */
+  contents?: (nodes?: readonly number[]) => Promise<ContentVerdict>;
   /** Brings the tree up to what the kernel has reported by now. */
   catchUp(): void;
   /** t_ns of events that heal. */
@@ -131,11 +137,25 @@ class HealTarget implements EventTarget {
   }
 }
 
+function placeOf(tree: Tree, id: number): WatchedPath | undefined {
+  const path = tree.path(id);
+  return path === undefined ? undefined : { root: tree.rootOf(id), path };
+}
+
+/** What holds other bytes is looked at once more, with all that the kernel has reported meanwhile. */
+async function compareContents({ contents, catchUp }: AuditOptions): Promise<ContentVerdict> {
+  if (contents === undefined) return { contents: 0, written: 0, wrong: [] };
+  const found = await contents();
+  if (found.wrong.length === 0) return found;
+  catchUp();
+  return { ...found, wrong: (await contents(found.wrong)).wrong };
+}
+
 /**
  * Compares, heals and reports.
  * @throws {DiffKeeperError} `io`, `disk_full` from the trace.
  */
-export function audit(options: AuditOptions): AuditVerdict {
+export async function audit(options: AuditOptions): Promise<AuditVerdict> {
   options.catchUp();
   const first = new Comparison(options).run();
   let { differing } = first;
@@ -145,15 +165,23 @@ export function audit(options: AuditOptions): AuditVerdict {
     differing = new Comparison(options).run().differing;
   }
   const paths = new Map(differing.map((where) => [`${where.root}:${where.path}`, where]));
+  const found = await compareContents(options);
+  for (const id of found.wrong) {
+    const where = placeOf(options.tree, id);
+    if (where === undefined || paths.has(`${where.root}:${where.path}`)) continue;
+    differing.push(where);
+    paths.set(`${where.root}:${where.path}`, where);
+  }
   for (const id of options.reread) {
-    const path = options.tree.path(id);
-    const root = path === undefined ? 0 : options.tree.rootOf(id);
-    if (path !== undefined) paths.set(`${root}:${path}`, { root, path });
+    const where = placeOf(options.tree, id);
+    if (where !== undefined) paths.set(`${where.root}:${where.path}`, where);
   }
   const { watch, tree, sink } = options;
   heal({ watch, tree, content: sink, target: new HealTarget(options) }, [...paths.values()]);
   return {
     entries: first.entries,
+    contents: found.contents,
+    written: found.written,
     differences: differing.length,
     paths: differing.slice(0, PATHS_SHOWN_MAX).map(({ path }) => path),
   };

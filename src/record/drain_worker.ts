@@ -2,7 +2,13 @@
  * The drain worker's entry: takes messages, runs a Preparation and then a Recording, answers. It has no state of its own but these.
  */
 import { DiffKeeperError } from "../base/error.ts";
-import { type FromWorker, plainError, type ToWorker } from "./messages.ts";
+import {
+  type ContentVerdict,
+  type FromWorker,
+  type PlainError,
+  plainError,
+  type ToWorker,
+} from "./messages.ts";
 import { Preparation } from "./preparation.ts";
 import { Recording } from "./recording.ts";
 
@@ -23,6 +29,17 @@ function prepared(): Preparation {
 function current(): Recording {
   if (recording === undefined) throw new DiffKeeperError("defect", "no recording is open");
   return recording;
+}
+
+let answered: (verdict: ContentVerdict | PlainError) => void = () => undefined;
+
+/** Has contents compared by the main thread, which may read traces. */
+async function compare(touched: Uint32Array, timeMs: number): Promise<ContentVerdict> {
+  const answer = new Promise<ContentVerdict | PlainError>((resolve) => answered = resolve);
+  say({ kind: "compare", touched, timeMs });
+  const verdict = await answer;
+  if ("code" in verdict) throw new DiffKeeperError(verdict.code, verdict.message);
+  return verdict;
 }
 
 /** Leaves a cut trace of a command that ran, else nothing. */
@@ -65,7 +82,10 @@ async function handle(message: ToWorker): Promise<void> {
       current().survivors().stopWaiting();
       return;
     case "ended":
-      say({ kind: "done", summary: await current().end(message.exitCode) });
+      say({ kind: "done", summary: await current().end(message.exitCode, compare) });
+      return;
+    case "compared":
+      answered(message.verdict);
       return;
     case "abort":
       giveUp();

@@ -1,6 +1,6 @@
 /**
  * What the main thread (argv, terminal, signals, the command) and the drain worker (kernel, trace) say to each other.
- * Order: open, attached -> connected; baseline -> [progress]* -> ready; arm -> armed; ended -> [progress]* -> done. `failed` may come
+ * Order: open, attached -> connected; baseline -> [progress]* -> ready; arm -> armed; ended -> [progress, compare -> compared]* -> done. `failed` may come
  * instead of any answer and ends the worker. Between armed and ended: wait -> waiting -> [stop_waiting] -> alone. Instead of `attached`
  * or `baseline`: abort -> aborted.
  */
@@ -11,6 +11,16 @@ import type { BaseSummary } from "./base_content.ts";
 import type { BaselineMode } from "./baseline.ts";
 import type { KernelHandles } from "../capture/ebpf/kernel_side.ts";
 import type { LossCounters } from "../capture/ebpf/shared.ts";
+
+/** What came out of comparing contents (history/compare.ts): files compared, of those written; nodes that hold other bytes. */
+export interface ContentVerdict {
+  contents: number;
+  written: number;
+  wrong: number[];
+}
+
+/** How thorough the audit is. */
+export type AuditMode = "full" | "quick" | "none";
 
 /** Settings that only tests make: see src/cli/test_settings.ts. */
 export interface TestSettings {
@@ -43,8 +53,8 @@ export interface OpenRequest {
   baseline: BaselineMode;
   /** Folder for what is kept between recordings, and whose it is; absent: nothing is kept. */
   cache?: { home: string; owner?: { uid: number; gid: number } };
-  /** Compare the folders with the trace at the end. */
-  audit: boolean;
+  /** Whether the folders are compared with the trace at the end: names and states, and of contents all, or what there is time for. */
+  audit: AuditMode;
   /** How often files that are mapped shared and writable are compared. */
   mappedIntervalMs: number;
   /** The `m:` rows are left to the compactor, which would have to make them again. */
@@ -74,6 +84,8 @@ export type ToWorker =
   | { kind: "stop_waiting" }
   /** The command ended, and with it the recording. */
   | { kind: "ended"; exitCode: number }
+  /** The answer to `compare`; an error: the trace cannot be read back. */
+  | { kind: "compared"; verdict: ContentVerdict | PlainError }
   /** Give up: the command was never started. */
   | { kind: "abort" };
 
@@ -136,5 +148,7 @@ export type FromWorker =
   /** How many processes of the command are alive. */
   | { kind: "waiting"; running: number }
   | { kind: "alone" }
+  /** Compare the contents of these nodes of the trace in the state-dir, as long as this may take. */
+  | { kind: "compare"; touched: Uint32Array; timeMs: number }
   | { kind: "done"; summary: RecordingSummary }
   | { kind: "failed"; error: PlainError };

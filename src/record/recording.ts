@@ -6,6 +6,9 @@
  */
 import { arch } from "node:os";
 import {
+  AUDIT_CONTENT_MS_MAX,
+  AUDIT_CONTENT_MS_MIN,
+  AUDIT_CONTENT_PART,
   DRAIN_END_MS_MAX,
   DRAIN_LITTLE_BYTES,
   DRAIN_PAUSE_MS,
@@ -26,10 +29,18 @@ import { CLOCK_BOOTTIME, clockNs } from "./kernel_clock.ts";
 import { LiveAssist } from "./live_assist.ts";
 import { LossWatch } from "./loss_watch.ts";
 import { type LookOptions, MappedSampler } from "./mapped_sampler.ts";
-import { type OpenRequest, plainError, type RecordingSummary } from "./messages.ts";
+import {
+  type ContentVerdict,
+  type OpenRequest,
+  plainError,
+  type RecordingSummary,
+} from "./messages.ts";
 import type { Preparation } from "./preparation.ts";
 import { isPartialFd } from "./pseudo_fs.ts";
 import { Survivors } from "./survivors.ts";
+
+/** Has the contents of these nodes compared; everything is committed. */
+export type Compare = (touched: Uint32Array, timeMs: number) => Promise<ContentVerdict>;
 
 type State = "running" | "ended" | "aborted";
 
@@ -177,7 +188,7 @@ export class Recording {
   }
 
   /** The command ended: takes what is still in the ring, writes the end, closes the trace. */
-  async end(exitCode: number): Promise<RecordingSummary> {
+  async end(exitCode: number, compare: Compare): Promise<RecordingSummary> {
     const endNs = Number(clockNs(CLOCK_BOOTTIME) - this.#startNs);
     this.#state = "ended";
     await this.#ended;
@@ -185,7 +196,7 @@ export class Recording {
     this.#drainAll(resolver);
     this.#freezer.release();
     this.#sampler.note(resolver, this.#journal, this.#looking.now());
-    const verdict = this.#audit(resolver);
+    const verdict = await this.#audit(resolver, compare);
     this.#base?.seal(() => Number(clockNs(CLOCK_BOOTTIME) - this.#startNs));
     this.#journal.finish();
     const summary = this.#summary(endNs, resolver, verdict);
@@ -222,8 +233,10 @@ export class Recording {
   }
 
   /** Compares the folders with what was recorded; nothing to compare when recording had to stop. */
-  #audit(resolver: Resolver): AuditVerdict | undefined {
-    if (!this.#request.audit || !this.#journal.started || this.#journal.failed !== undefined) {
+  async #audit(resolver: Resolver, compare: Compare): Promise<AuditVerdict | undefined> {
+    if (
+      this.#request.audit === "none" || !this.#journal.started || this.#journal.failed !== undefined
+    ) {
       return undefined;
     }
     return audit({
@@ -231,9 +244,26 @@ export class Recording {
       tree: this.#tree,
       sink: this.#journal,
       reread: this.#suspects(resolver),
+      contents: async (nodes = [...this.#journal.touched]) => {
+        this.#journal.flush();
+        // somebody who goes on writing must not fill the ring meanwhile
+        const timer = setInterval(() => this.#turn(), DRAIN_PAUSE_MS * 10);
+        try {
+          return await compare(Uint32Array.from(nodes), this.#auditMs());
+        } finally {
+          clearInterval(timer);
+        }
+      },
       catchUp: () => this.#drainAll(resolver),
       endNs: () => Number(clockNs(CLOCK_BOOTTIME) - this.#startNs),
     });
+  }
+
+  /** How long contents may be compared. */
+  #auditMs(): number {
+    if (this.#request.audit === "full") return Infinity;
+    const part = this.#looking.now() / 1e6 * AUDIT_CONTENT_PART;
+    return Math.min(Math.max(part, AUDIT_CONTENT_MS_MIN), AUDIT_CONTENT_MS_MAX);
   }
 
   /** Where something was lost, a file that was written may lack a write although its size and times are those of the last one. */

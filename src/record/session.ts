@@ -19,8 +19,9 @@ import { GateSession, type IoUring, type LauncherLink } from "./gate_session.ts"
 import { KEEP, TAKE_OVER } from "./guard.ts";
 import { commandEnvironment, type CommandUser } from "./invoker.ts";
 import { type LaunchSpec, missingCommand } from "./launcher.ts";
-import type { FromWorker, OpenRequest, RecordingSummary, ToWorker } from "./messages.ts";
+import type { ContentVerdict, OpenRequest, RecordingSummary } from "./messages.ts";
 import { RecorderObject } from "../capture/ebpf/object.ts";
+import { WorkerLink } from "./worker_link.ts";
 import { filesystemOf } from "./pseudo_fs.ts";
 import { forwardSignals, onEndSignals } from "./signals.ts";
 
@@ -55,6 +56,8 @@ export interface SessionOptions {
   /** How to start this program again, for the launcher and the guard. */
   self: string[];
   companion?: Companion;
+  /** Compares contents of the trace with the files; this room does not read traces. */
+  compare: (touched: Uint32Array, timeMs: number) => ContentVerdict;
 }
 
 /** The end of a session; `exitCode`: the command's, 128+n for signal n, as env(1) where it could not be run. */
@@ -64,60 +67,6 @@ export type SessionResult =
   | { exitCode: number; failure: DiffKeeperError };
 
 const O_CLOEXEC = 0o2000000;
-
-class WorkerLink {
-  readonly #worker: Worker;
-  readonly #waiting: { resolve: (m: FromWorker) => void; reject: (e: unknown) => void }[] = [];
-  readonly #arrived: FromWorker[] = [];
-  readonly bell = new SharedArrayBuffer(4);
-  readonly #bell = new Int32Array(this.bell);
-  #dead: DiffKeeperError | undefined;
-
-  constructor(url: string | URL, onProgress: (text: string) => void) {
-    this.#worker = new Worker(url);
-    this.#worker.onmessage = (event: MessageEvent<FromWorker>) => {
-      const message = event.data;
-      if (message.kind === "progress") return onProgress(message.text);
-      const waiter = this.#waiting.shift();
-      if (waiter === undefined) this.#arrived.push(message);
-      else waiter.resolve(message);
-    };
-    this.#worker.onerror = (event) => {
-      const error = new DiffKeeperError("defect", `the drain worker failed: ${event.message}`);
-      this.#dead = error;
-      this.#waiting.shift()?.reject(error);
-    };
-  }
-
-  say(message: ToWorker): void {
-    this.#worker.postMessage(message);
-    Atomics.store(this.#bell, 0, 1);
-    Atomics.notify(this.#bell, 0);
-  }
-
-  /** Nothing more is expected of the worker: it must not keep the process alive. */
-  release(): void {
-    this.#worker.unref();
-  }
-
-  /** @throws {DiffKeeperError} the error that the worker reports. */
-  async next<K extends FromWorker["kind"]>(kind: K): Promise<Extract<FromWorker, { kind: K }>> {
-    if (this.#arrived.length === 0 && this.#dead !== undefined) throw this.#dead;
-    const message = this.#arrived.shift() ??
-      await new Promise<FromWorker>((resolve, reject) => this.#waiting.push({ resolve, reject }));
-    if (message.kind === "failed") {
-      const { code, message: text, hint, cause } = message.error;
-      throw new DiffKeeperError(code, text, {
-        ...(hint === undefined ? {} : { hint }),
-        ...(cause === undefined ? {} : { cause }),
-      });
-    }
-    if (message.kind !== kind) {
-      throw new DiffKeeperError("defect", "the drain worker spoke out of turn");
-    }
-    return message as Extract<FromWorker, { kind: K }>;
-  }
-}
 
 /** A pipe whose read end the launcher inherits. */
 function makePipe(): { readFd: number; writeFd: number } {
@@ -240,7 +189,9 @@ export async function runSession(
   refuseFewFiles();
   const missing = missingCommand(spec);
   if (missing !== undefined) return { exitCode: missing.exitCode, failure: missing.error };
-  const link = new WorkerLink(workerUrl(), (text) => reporter.progress(text));
+  const { compare } = options;
+  const onProgress = (text: string) => reporter.progress(text);
+  const link = new WorkerLink({ onProgress, compare });
   try {
     return await runWith(link, { ...options, spec }, reporter);
   } finally {
@@ -360,11 +311,4 @@ async function waitForOthers(link: WorkerLink, reporter: Reporter): Promise<void
   if (running > 0) reporter.waiting(running);
   await link.next("alone");
   signals.stop();
-}
-
-/** The worker's entry: in the compiled binary its bundled path, else the source file. */
-function workerUrl(): string | URL {
-  return Bun.main.startsWith("/$bunfs/")
-    ? "./src/record/drain_worker.ts"
-    : new URL("./drain_worker.ts", import.meta.url);
 }

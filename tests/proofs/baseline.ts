@@ -76,7 +76,7 @@ export function difference(state: string, time: string, expected: string): strin
 function startToExec(tree: string, state: string, env: Record<string, string | undefined>): number {
   rmSync(state, { recursive: true, force: true });
   const startedAt = Date.now();
-  const argv = ["record", "--no-audit", "--quiet", "--watch", tree, "--state-dir", state];
+  const argv = ["record", "--audit=none", "--quiet", "--watch", tree, "--state-dir", state];
   const ran = dk([...argv, "--", "date", "+%s%3N"], { env, timeoutMs: RUN_MS_MAX });
   if (ran.code !== 0) throw new Error(ran.stderr);
   return Number(ran.stdout) - startedAt;

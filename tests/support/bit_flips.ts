@@ -71,7 +71,7 @@ export function makeTrace(dir: string, seed: number): void {
     if (step % 12 === 0) text.step();
   }
   builder.write(1000, 0, { op: Op.WRITE, bytes: random.bytes(LARGE_BYTES) });
-  builder.finish({ audit: { entries: 40, differences: 0 } });
+  builder.finish({ audit: { entries: 40, contents: 0, written: 0, differences: 0 } });
 }
 
 /** What all the commands say of a trace: one text, the same for the same trace. */
