@@ -298,6 +298,12 @@ export class BaseContent {
     const { journal } = this.#need();
     const { tree, watch } = this.#options;
     if (this.#lost.has(id)) return false;
+    const untouched = tree.untouchedSize(id);
+    if (untouched !== undefined) {
+      this.summary.referredFiles++;
+      this.summary.referredBytes += untouched;
+      return true;
+    }
     const node = tree.need(id);
     const path = tree.path(id);
     const root = path === undefined ? undefined : watch.roots[tree.rootOf(id)]?.path;

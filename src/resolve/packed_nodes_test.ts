@@ -185,3 +185,22 @@ test("a folder that is none takes no files", () => {
   tree.apply(event(Op.BASELINE, { node: 1, root: 0, attr: attr(DIR, 1) }));
   expect(tree.expectLeft(1)).toBe(true);
 });
+
+test("a file is untouched until somebody asks, or a folder above it leaves", () => {
+  const folder = (node: number, parent: number) =>
+    event(Op.BASELINE, { node, parent, name: `f${node}`, attr: attr(DIR, node) });
+  const file = (node: number, parent: number) => {
+    const lazy = { flags: EventFlag.LAZY, ctime: { sec: 1, nsec: 2 } };
+    return event(Op.BASELINE, { node, parent, name: `n${node}`, attr: attr(FILE, node), ...lazy });
+  };
+  const root = event(Op.BASELINE, { node: 1, root: 0, attr: attr(DIR, 1) });
+  const events = [root, folder(2, 1), folder(3, 2), file(4, 3), file(5, 2), file(6, 1), file(7, 1)];
+  const tree = packed(events, 10);
+  expect([1, 4, 5, 6, 7, 8].map((id) => tree.untouchedSize(id)))
+    .toEqual([undefined, 12, 15, 18, 21, undefined]);
+  tree.node(6);
+  const leaves = { pid: 1, tNs: 1, node: 2, parent: 1, name: "f2", toParent: 0 };
+  tree.apply(event(Op.RENAME, leaves));
+  expect([4, 5, 6, 7].map((id) => tree.untouchedSize(id)))
+    .toEqual([undefined, undefined, undefined, 21]);
+});

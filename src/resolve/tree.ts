@@ -357,6 +357,16 @@ export class Tree {
     for (const node of this.#nodes) if (node) yield node;
   }
 
+  /**
+   * The size of a file that came by `addLeft` and that nobody has asked about: it is where it was, unchanged, in the watched folders.
+   * undefined: it is not such a file.
+   */
+  untouchedSize(id: number): number | undefined {
+    if (this.#packed === undefined) return undefined;
+    const packed = this.#index();
+    return packed.has(id) ? packed.size(id) : undefined;
+  }
+
   /** The size that a file had when it came by `addLeft`; undefined: it did not. */
   leftSize(id: number): number | undefined {
     return this.#packed === undefined ? undefined : this.#index().size(id);
