@@ -103,11 +103,17 @@ static const volatile u8 dk_class_of[512] = {
 #define O_CREAT 0100
 #define O_TRUNC 01000
 #define O_APPEND 02000
+#if defined(__TARGET_ARCH_arm64)
+#define O_DIRECT 0200000
+#else
+#define O_DIRECT 040000
+#endif
 #define O_TMPFILE_BIT 020000000
 #define FMODE_CREATED 0x100000
 #define FMODE_WRITE 2
 #define S_IFMT 0170000
 #define EXT4_SUPER_MAGIC 0xef53
+#define XFS_SUPER_MAGIC 0x58465342
 #define BTRFS_SUPER_MAGIC 0x9123683e
 #define OVERLAYFS_SUPER_MAGIC 0x794c7630
 #define S_IFREG 0100000

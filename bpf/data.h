@@ -65,6 +65,7 @@ static __always_inline void data_enter(struct task_state *st, struct task_struct
   st->has_pos = 0;
   st->inode = (u64)inode;
   st->append = (flags & RWF_APPEND) || ((GET(file, file, f_flags) & O_APPEND) && !(flags & RWF_NOAPPEND));
+  st->pos_before = st->append ? GET(inode, inode, i_size) : GET(file, file, f_pos);
   st->file = (u64)file;
 }
 
@@ -161,6 +162,7 @@ static __always_inline void write_fixed(struct dk_write *w, struct task_state *s
   if (st->lock_seq && (st->has_pos == 1 || (st->has_pos == 2 && offset == ~0ull))) w->offset = st->lock_pos;
   else if (offset != ~0ull) w->offset = offset;
   else w->offset = GET(file, file, f_pos) - ret;
+  st->implicit = offset == ~0ull;
 }
 
 static __always_inline bool ring_fits(u64 bytes) {
@@ -172,6 +174,8 @@ static __always_inline void lost_data(u64 bytes) {
   lost(DK_LOST_RING);
   __sync_fetch_and_add(&dk_shared.lost[DK_LOST_BYTES], bytes);
 }
+
+#include "cache.h"
 
 /* A call whose bytes are not in user memory, or do not fit: they are read back from the file. */
 __noinline int send_readback(struct dk_write *w, struct task_state *st, u32 stop) {
@@ -266,6 +270,15 @@ __noinline int copy_send(struct dk_write *w, struct task_state *st, u32 fd, u64 
   return true;
 }
 
+/* Was the source of a copy changed while it was copied, as far as its ctime can tell (in seconds)? Then no reference to it says what the
+ * bytes were. */
+static __always_inline bool source_is_fresh(struct task_state *st, u32 fd) {
+  struct file *file = file_of(bpf_get_current_task_btf(), fd);
+  if (!file) return false;
+  u64 took = (bpf_ktime_get_boot_ns() - st->enter_ns) / 1000000000;
+  return dk_ctime_sec(GET(file, file, f_inode)) + (s64)took + 2 >= dk_ctime_sec((void *)st->inode);
+}
+
 /* Bytes that never were in user memory: by reference to a watched source, else read back. Of a pipe nothing is left to compare with,
  * so the task is stopped until that is done; stopping every `cp` of a file from elsewhere would be noticed, and cost more than it. */
 __noinline int copy_exit(struct dk_write *w, struct task_state *st, u32 class) {
@@ -285,7 +298,10 @@ __noinline int copy_exit(struct dk_write *w, struct task_state *st, u32 class) {
     if (!w->h.ret) w->h.ret = w->size > w->offset ? w->size - w->offset : 0;
   } else {
     struct copy_source from = copy_source(st, class);
+    bool small = st->lock_seq ? w->h.ret <= COPY_CACHED_BYTES && source_is_fresh(st, from.fd) : w->h.ret <= COPY_UNORDERED_BYTES;
+    if (small && cache_send(w, st)) return 0;
     if (copy_send(w, st, from.fd, from.position, ~0ull)) return 0;
+    if (cache_send(w, st)) return 0;
     struct file *file = file_of(task, from.fd);
     if (!file) return send_readback(w, st, true);
     struct inode *inode = GET(file, file, f_inode);
@@ -342,6 +358,9 @@ static __always_inline void data_exit(struct task_state *st, u32 class, u32 nr, 
     copy_exit(w, st, class);
     return;
   }
-  payload_send(w, st, ptr, ret, class == C_WRITE || class == C_PWRITE);
+  bool single = class == C_WRITE || class == C_PWRITE;
+  if (single && (u64)ret < st->arg[2] && short_send(w, st, st->arg[2])) return;
+  if (!st->lock_seq && cache_send(w, st)) return; /* nobody knows its place among others */
+  payload_send(w, st, ptr, ret, single);
 }
 #endif

@@ -96,11 +96,29 @@ struct super_block {
   struct file_system_type *s_type;
   unsigned long s_magic;
 };
+struct xarray {
+  void *xa_head;
+};
+struct address_space {
+  struct xarray i_pages;
+};
+struct xa_node {
+  unsigned char shift;
+  void *slots[64];
+};
+struct page {
+  unsigned long flags;
+};
+struct folio {
+  struct address_space *mapping;
+  unsigned long index;
+};
 struct inode {
   unsigned short i_mode;
   kuid_t i_uid;
   kgid_t i_gid;
   struct super_block *i_sb;
+  struct address_space *i_mapping;
   unsigned long i_ino;
   unsigned int i_nlink;
   u32 i_rdev;
@@ -108,19 +126,19 @@ struct inode {
   u32 i_generation;
   struct hlist_head i_dentry;
 #if defined(DK_NEWEST)
-  s64 i_mtime_sec;
+  s64 i_mtime_sec, i_ctime_sec;
   u32 i_mtime_nsec;
 #endif
 };
 /* mtime: struct timespec64 i_mtime up to 6.6, __i_mtime 6.7-6.10, two fields from 6.11 on */
 struct inode___a {
-  struct timespec64 i_mtime;
+  struct timespec64 i_mtime, i_ctime;
 };
 struct inode___b {
-  struct timespec64 __i_mtime;
+  struct timespec64 __i_mtime, __i_ctime;
 };
 struct inode___c {
-  s64 i_mtime_sec;
+  s64 i_mtime_sec, i_ctime_sec;
   u32 i_mtime_nsec;
 };
 struct dentry {
@@ -131,6 +149,10 @@ struct dentry {
   union {
     struct hlist_node d_alias;
   } d_u;
+};
+struct ovl_inode {
+  struct inode vfs_inode;
+  struct dentry *__upperdentry;
 };
 struct vfsmount {
   struct dentry *mnt_root;
@@ -281,6 +303,18 @@ static __always_inline void dk_mtime(struct inode *inode, s64 *sec, u32 *nsec) {
   }
   *sec = t.tv_sec;
   *nsec = t.tv_nsec;
+#endif
+}
+
+static __always_inline s64 dk_ctime_sec(struct inode *inode) {
+#if defined(DK_NEWEST)
+  return GET(inode, inode, i_ctime_sec);
+#else
+  struct inode___c *c = (void *)inode;
+  if (bpf_core_field_exists(c->i_ctime_sec)) return BPF_CORE_READ(c, i_ctime_sec);
+  struct inode___b *b = (void *)inode;
+  struct inode___a *a = (void *)inode;
+  return bpf_core_field_exists(b->__i_ctime) ? BPF_CORE_READ(b, __i_ctime.tv_sec) : BPF_CORE_READ(a, i_ctime.tv_sec);
 #endif
 }
 

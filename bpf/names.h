@@ -272,6 +272,8 @@ __noinline int call_exit(struct task_state *st, u32 class, u32 nr, s64 ret) {
     if (!file) return false;
     struct inode *inode = BPF_CORE_READ(file, f_inode);
     if (!dev_watched(dev_of(inode)) || verdict_of_file(file, inode) < 0) return false;
+    /* tmpfs tells of no number where it changes the size alone; what changes it later has a higher one */
+    if (nr == NR_FALLOCATE && !st->lock_seq) st->lock_seq = __sync_fetch_and_add(&dk_shared.lock_counter, 1) + 1;
     state_after(&st->base[0], st, (u64)inode); /* not in place: it may be the one that is read */
     st->touch[0] = st->base[0];
     st->touched = 1;

@@ -36,6 +36,7 @@ enum dk_kind {
 #define DK_F_SHARED 0x0400       /* WRITE: the open file description is shared: offset is f_pos based, may be late */
 #define DK_F_THREAD 0x0800       /* FORK/EXIT: a thread, not a process */
 #define DK_F_APPEND 0x1000       /* WRITE: O_APPEND */
+#define DK_F_CACHED 0x2000       /* WRITE: the payload is what the file held at the end of the call; nothing of it beyond `size` */
 
 struct dk_header {               /* 64 bytes */
   unsigned int size;             /* of the whole record */

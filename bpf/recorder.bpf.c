@@ -14,8 +14,13 @@ static __always_inline u32 class_of(u64 nr) { return nr < 512 ? dk_class_of[nr] 
 
 /* The recorder announces a watched folder (or its own state-dir, index -2) by a call that fails on purpose. */
 static __always_inline void self_enter(struct task_struct *task, u64 *arg, u64 nr) {
-  if (nr != NR_FALLOCATE || (u32)arg[1] != ANNOUNCE_MODE) return;
+  u32 mode = arg[1];
+  if (nr != NR_FALLOCATE || (mode != ANNOUNCE_MODE && mode != PAGE_MODE)) return;
   struct file *file = file_of(task, arg[0]);
+  if (mode == PAGE_MODE) {
+    if (file) page_base_find((u64)BPF_CORE_READ(file, f_inode), arg[2], arg[3]);
+    return;
+  }
   if (file) announce((u64)BPF_CORE_READ(file, f_path.dentry), (u64)BPF_CORE_READ(file, f_path.mnt), (s32)arg[2]);
 }
 
@@ -58,7 +63,7 @@ int BPF_PROG(on_sys_enter, struct pt_regs *regs) {
   st->foreign = 0;
   st->has_below = 0;
   st->lock_seq = 0;
-  st->pending = class >= C_SETXATTR && class <= C_FREMXATTR ? 2 : 1;
+  st->pending = class >= C_SETXATTR && class <= C_FREMXATTR ? 2 : nr == NR_FALLOCATE ? 3 : 1;
   return 0;
 }
 
@@ -92,17 +97,6 @@ static __always_inline void note_exit(struct task_state *st, u32 class, u32 nr, 
     u32 io_uring = ret == -DK_ENOSYS ? DK_NOTE_NO_IO_URING : DK_NOTE_IO_URING;
     send_note(st, class == C_IO_URING ? io_uring : DK_NOTE_AIO);
   }
-}
-
-/* A number of the order that no record carries: the call changed nothing watched. One that the ring does not take is no loss: the
- * Resolver waits for it in vain, for a bounded time. */
-__noinline int send_skip(struct task_state *st) {
-  struct dk_header *h = st ? bpf_ringbuf_reserve(&ring, sizeof(*h), 0) : NULL;
-  if (!h) return 0;
-  header(h, DK_SKIP, sizeof(*h), st->enter_ns);
-  h->ret = st->lock_seq;
-  bpf_ringbuf_submit(h, BPF_RB_NO_WAKEUP);
-  return 0;
 }
 
 /* A call failed and changed inodes all the same (an mtime, mostly): their state as noted. Returns true when a record was sent. */
@@ -298,15 +292,37 @@ int BPF_PROG(on_xfs_file_buffered_write, struct kiocb *iocb) {
   return in_lock(BPF_CORE_READ(file, f_inode), BPF_CORE_READ(iocb, ki_pos));
 }
 
+/* The number of a running fallocate. */
+static __always_inline int allocating(struct task_state *st) {
+  if (st->pending != 3 || st->lock_seq) return 0;
+  st->lock_seq = __sync_fetch_and_add(&dk_shared.lock_counter, 1) + 1;
+  return 0;
+}
+
 /* btrfs reserves space for each write while it holds the inode's lock; the hook does not say for which. */
 SEC("tp_btf/update_bytes_may_use")
 int BPF_PROG(on_update_bytes_may_use) {
   struct task_state *st = bpf_task_storage_get(&tasks, bpf_get_current_task_btf(), 0, 0);
-  if (!st || !st->file || st->lock_seq || st->fifo) return 0;
+  if (!st || st->lock_seq) return 0;
+  if (!st->file) return allocating(st);
+  if (st->fifo) return 0;
   struct inode *inode = (void *)st->inode;
   if (GET(GET(inode, inode, i_sb), super_block, s_magic) != BTRFS_SUPER_MAGIC) return 0;
   return in_lock_unplaced(st);
 }
+
+/* xfs: what fallocate calls inside the lock, where a new ctime is not told of because the last one is younger than a tick. */
+#define XFS_SPACE(what)                                                              \
+  SEC("tp_btf/xfs_" #what "_file_space")                                              \
+  int BPF_PROG(on_xfs_##what##_file_space) {                                         \
+    struct task_state *st = bpf_task_storage_get(&tasks, bpf_get_current_task_btf(), 0, 0); \
+    return st ? allocating(st) : 0;                                                  \
+  }
+XFS_SPACE(alloc)
+XFS_SPACE(free)
+XFS_SPACE(zero)
+XFS_SPACE(collapse)
+XFS_SPACE(insert)
 
 #include "fentry.h"
 

@@ -11,6 +11,7 @@
 #define VERDICT_OUTSIDE (-1)
 #define VERDICT_EXCLUDED (-2)
 #define ANNOUNCE_MODE 0x7ffffff0 /* fallocate mode by which the recorder itself announces a folder */
+#define PAGE_MODE 0x7ffffff1     /* and by which it shows a page of its own (cache.h) */
 
 struct inode_key {
   u32 dev, gen;
@@ -64,7 +65,7 @@ struct task_state {
   u32 has_pos;   /* lock_pos is the offset of the data call; 2: unless the call names one */
   u32 in_tree;   /* task belongs to the command */
   u32 output;    /* the data call goes to the command's stdout or stderr */
-  u32 pending;   /* a call that changes names or attributes is running: 1, of extended attributes: 2 */
+  u32 pending;   /* a call that changes names or attributes is running: 1, of extended attributes: 2, fallocate: 3 */
   u32 fifo;      /* the data call is on a named pipe: only its times change */
   u32 touched;
   u32 slot;      /* where st->wanted is noted, or would be */
@@ -74,6 +75,8 @@ struct task_state {
   u32 overfull;  /* one was not noted for want of room */
   u64 wanted;    /* struct inode * */
   u32 append;    /* the data call writes at the end of the file */
+  u32 implicit;  /* the data call names no offset */
+  u64 pos_before; /* the file position at its start, or the end of the file */
   u32 has_below;
   struct dk_inode below; /* last file that the call changed on another filesystem, where a watched one keeps its files on others */
   u64 touched_ptr[DK_TOUCH_MAX];
@@ -152,6 +155,7 @@ struct dk_shared {
   u64 mapped;          /* shared mappings that are, or may become, writable */
   u32 layered;         /* a watched filesystem keeps its files on another one (overlayfs) */
   u32 pad;
+  u64 page_base;       /* cache.h; 0: unknown */
 };
 struct dk_shared dk_shared;
 
@@ -266,6 +270,17 @@ static __always_inline int send(struct scratch *s, u32 size) {
     lost(DK_LOST_RING);
     return -1;
   }
+  return 0;
+}
+
+/* A number of the order that no record carries: the call changed nothing watched. One that the ring does not take is no loss: the
+ * Resolver waits for it in vain, for a bounded time. */
+__noinline int send_skip(struct task_state *st) {
+  struct dk_header *h = st ? bpf_ringbuf_reserve(&ring, sizeof(*h), 0) : NULL;
+  if (!h) return 0;
+  header(h, DK_SKIP, sizeof(*h), st->enter_ns);
+  h->ret = st->lock_seq;
+  bpf_ringbuf_submit(h, BPF_RB_NO_WAKEUP);
   return 0;
 }
 

@@ -53,6 +53,7 @@ export const KernelFlag = {
   SHARED: 0x0400,
   THREAD: 0x0800,
   APPEND: 0x1000,
+  CACHED: 0x2000,
 } as const;
 
 /** enum dk_note. */

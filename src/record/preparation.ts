@@ -11,6 +11,7 @@ import { DiffKeeperError } from "../base/error.ts";
 import { BASELINE_ROUNDS_MAX, DRAIN_PAUSE_MS, DRAIN_TURN_BYTES_MAX } from "../base/limits.ts";
 import { formatBytes, formatCount } from "../base/units.ts";
 import { type KernelHandles, KernelSide } from "../capture/ebpf/kernel_side.ts";
+import { showOwnPage } from "../capture/ebpf/own_page.ts";
 import { encodeRecording } from "../format/recording_info.ts";
 import { Tree } from "../resolve/tree.ts";
 import { TraceWriter } from "../store/trace_writer.ts";
@@ -133,6 +134,7 @@ export class Preparation {
     shared.layered = this.mounts.some(({ fd }) => isLayeredFd(fd));
     shared.devs = [...new Set(this.mounts.map((mount) => mount.dev))];
     for (const stream of [1, 2] as const) this.#announceOutput(stream);
+    showOwnPage();
   }
 
   #announce(path: string, index: number, keep: boolean): void {

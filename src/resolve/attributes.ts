@@ -26,6 +26,8 @@ import type { CallUnit, OpenUnit, Outcome } from "./unit.ts";
 type Target = { node: Node; state: KernelInode | undefined } | { node: undefined; do: Outcome };
 
 const ACL_MINIMAL_BYTES = 28;
+/** Results after which a call may have done a part of its work: -EINTR (it was killed), -EIO, -ENOSPC (errno(3)). */
+const CUT_SHORT = new Set([-4, -5, -28]);
 
 function targetOf(ctx: Context, unit: CallUnit): Target {
   const { call, head, syscall } = unit;
@@ -229,9 +231,10 @@ function fallocate(
     if (isClash) resyncLive(ctx, node);
     return;
   }
-  // Plain allocation: bytes that are there stay, only the size can grow.
-  if (!keeps && offset + length > node.size) {
-    ctx.emit(Op.TRUNCATE, node.id, { length: offset + length, mtime, flags });
+  // Plain allocation: bytes that are there stay, only the size can grow; less where another task cut the file meanwhile.
+  const end = Math.min(offset + length, unit.call.touched[0]?.size ?? Number.MAX_SAFE_INTEGER);
+  if (!keeps && end > node.size) {
+    ctx.emit(Op.TRUNCATE, node.id, { length: end, mtime, flags });
   } else if (mtime) {
     ctx.emit(Op.UTIMES, node.id, { mtime, flags });
   }
@@ -239,7 +242,8 @@ function fallocate(
 
 /**
  * A call that failed and changed inodes all the same: a write that met a bad address, a fallocate that was refused after it had
- * renewed the mtime. A file of another size than known is read again at the end.
+ * renewed the mtime. One that was cut short has done a part of its work: what the file holds is read. A file of another size than
+ * known is read again at the end.
  */
 export function touchedOnly(ctx: Context, touched: KernelInode[]): Outcome {
   for (const state of touched) {
@@ -251,6 +255,10 @@ export function touchedOnly(ctx: Context, touched: KernelInode[]): Outcome {
     const isSame = attr.mode === node.mode && attr.uid === node.uid && attr.gid === node.gid &&
       (mtime === undefined || (mtime.sec === known?.sec && mtime.nsec === known.nsec));
     if (!isSame) ctx.emit(Op.UTIMES, node.id, { attr, mtime });
+    if (node.isFile && CUT_SHORT.has(ctx.head.ret)) {
+      ctx.recent.suspects.add(node.id);
+      resyncLive(ctx, node);
+    }
     if (node.isFile && ctx.ordered && state.size !== node.size) ctx.recent.suspects.add(node.id);
   }
   return "done";

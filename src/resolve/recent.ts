@@ -138,6 +138,11 @@ export class Recent {
     return this.#copyTo.get(node) ?? 0;
   }
 
+  /** Was another task's last write running at the same time? */
+  isOverlapped(node: number, span: WriteSpan): boolean {
+    return (this.#t[node] ?? 0) > span.enter && this.#tid[node] !== span.tid;
+  }
+
   /** The bytes in doubt when another task's last write overlapped this one, and nothing says which came first. */
   clash(node: number, span: WriteSpan): { start: number; end: number } | undefined {
     const t = this.#t[node] ?? 0;

@@ -6,6 +6,7 @@ import {
   forkRecord,
   mmapRecord,
   noteRecord,
+  touchedRecord,
   writeRecord,
 } from "../../tests/support/kernel_records.ts";
 import { bytes, create, dir, file } from "../../tests/support/resolve_records.ts";
@@ -108,4 +109,15 @@ test("output, processes, notes, mappings", () => {
     [8, "/usr/bin/make", "/w", undefined],
     [8, "/usr/bin/make", "/w", 768],
   ]);
+});
+
+test("a call that was killed has done a part of its work: what the file holds is read", () => {
+  const w = new World({ assist: { read: (_t, r) => bytes("0000456789").slice(r.offset) } });
+  const f = file(10, { size: 10 });
+  w.baseline(f, { parent: 1, name: "a" });
+  w.feed(touchedRecord({ t: 2, ret: -95 }, { touched: [f], lockSeq: 1 })); // EOPNOTSUPP
+  expect(w.ops()).toEqual([]);
+  w.feed(touchedRecord({ t: 3, ret: -4 }, { touched: [f], lockSeq: 2 })); // EINTR
+  expect(w.ops()).toEqual(["RESYNC"]);
+  expect(w.resolver.suspects.has(2)).toBe(true);
 });

@@ -116,3 +116,23 @@ test("made and removed while an older number is awaited: both happen, in their t
   expect(w.ops()).toEqual(["WRITE", "CREATE", "RENAME", "UNLINK"]);
   expect(w.paths()).toEqual(["g"]);
 });
+
+test("what the file held at the end of a call stands in the order it was taken", () => {
+  const w = new World({ assist: { read: () => bytes("later") } });
+  const f = file(10, { size: 4 });
+  w.baseline(f, { parent: 1, name: "a" });
+  const flags = KernelFlag.CACHED;
+  const one = { inode: f, offset: 0, payload: bytes("aabb"), lockSeq: 1 };
+  const two = { inode: f, offset: 2, payload: bytes("bb"), lockSeq: 2 };
+  // both calls ran at once, and the second one's record came first
+  w.feed(
+    writeRecord({ t: 5, enter: 1, tid: 2, flags }, two),
+    writeRecord({ t: 6, enter: 2, tid: 1, flags }, one),
+  );
+  expect(w.ops()).toEqual(["WRITE", "WRITE"]);
+  const [first, second] = w.sink.events;
+  expect([first?.offset, second?.offset]).toEqual([0, 2]);
+  // nothing is read back late, and the second one says that its place within the calls is not known
+  expect((second?.flags ?? 0) & EventFlag.SETTLED).toBe(0);
+  expect((second?.flags ?? 0) & EventFlag.CONCURRENT).not.toBe(0);
+});

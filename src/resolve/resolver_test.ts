@@ -241,3 +241,17 @@ test("changes by others are marked, names are bytes, time never goes back", () =
     [9, 0, "b"],
   ]);
 });
+
+test("a link that tells nothing of its file: the inode below says which one it is", () => {
+  const w = new World();
+  const f = file(30, { size: 5 });
+  w.baseline(f, { parent: 1, name: "f" });
+  w.baseline(file(31), { parent: 1, name: "g" });
+  const below = { ...f, dev: 0x900009 };
+  const base = [ROOT_INODE, ROOT_INODE];
+  // "g" was another name when the call looked it up
+  const touched = [ROOT_INODE, below];
+  w.feed(callRecord({ t: 2 }, "link", { base, str: ["g", "h"], touched }));
+  expect(w.paths()).toEqual(["f", "g", "h"]);
+  expect(w.tree.at(1, "h")?.ino).toBe(30);
+});

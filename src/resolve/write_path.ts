@@ -161,6 +161,7 @@ export class WritePath {
     const length = u32[base + W.payloadLen] as number;
     const mode = u32[base + W.mode] as number;
     if (u32[base + W.ret] !== length || (mode !== node.mode && mode !== 0)) return false;
+    const isCached = ((u32[base + 1] as number) >>> 16 & KernelFlag.CACHED) !== 0;
     const ctx = this.#ctx;
     const view = this.#view;
     const t = this.time(u32, base + W.tLo);
@@ -176,6 +177,7 @@ export class WritePath {
     span.seq = lockSeq;
     if (this.#recent.isCut(node.id, span) || this.#recent.isCopied(node.id, span)) return false;
     if (this.#recent.clash(node.id, span)) return false;
+    if (isCached && this.#recent.isOverlapped(node.id, span)) return false;
     this.#recent.set(node.id, span);
     if (lockSeq !== 0) {
       this.#recent.setSeq(node.id, lockSeq);
@@ -298,6 +300,8 @@ export class WritePath {
     if (unit.source && this.#isTorn(unit, unit.source, { node, span })) {
       clash = { start: offset, end: offset + length };
     }
+    const isCached = (head.flags & KernelFlag.CACHED) !== 0;
+    if (isCached && this.#recent.isOverlapped(node.id, span)) flags = EventFlag.CONCURRENT;
     this.#recent.set(node.id, span);
     this.#emit(unit, node.id, flags | (clash || isCut ? EventFlag.CONCURRENT : 0));
     if (isCut) resyncLive(ctx, node);

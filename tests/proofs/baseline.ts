@@ -171,6 +171,8 @@ mv folder elsewhere
 mv gone ../outside-gone
 rm large-removed
 echo x >> large-changed
+python3 -c 'import ctypes; ctypes.CDLL(None).rename(b"nothing", b"large-spared")'
+: > large-spared
 ln -s target-of-link link; echo through > link
 echo down > sub/deep
 rm -rf whole
@@ -194,7 +196,7 @@ export function makeFates(top: string): string {
   }
   run(["ln", join(tree, "hard1"), join(tree, "untouched-hard")]);
   run(["ln", join(tree, "hard2"), join(tree, "hard3")]);
-  for (const name of ["large-removed", "large-changed"]) {
+  for (const name of ["large-removed", "large-changed", "large-spared"]) {
     writeFileSync(join(tree, name), Buffer.alloc(LARGE_BYTES, name));
   }
   return tree;

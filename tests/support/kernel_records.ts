@@ -15,6 +15,7 @@ import {
   NodeAt,
   NoteAt,
   OpenAt,
+  TouchedAt,
   WriteAt,
 } from "../../src/format/kernel_record.ts";
 import { syscallNumber } from "../../src/format/kernel_syscall.ts";
@@ -128,6 +129,18 @@ export function writeRecord(who: Who, w: WriteFields): Uint8Array {
   view.setUint32(WriteAt.payload_off, w.payloadOff ?? 0, true);
   view.setUint32(WriteAt.payload_len, w.payload.length, true);
   u8.set(w.payload, WriteAt.SIZE);
+  return u8;
+}
+
+/** TOUCHED: `who.ret` is the negative errno. */
+export function touchedRecord(
+  who: Who,
+  { touched, lockSeq = 0 }: { touched: KernelInode[]; lockSeq?: number },
+): Uint8Array {
+  const { u8, view } = record(Kind.TOUCHED, TouchedAt.SIZE + touched.length * InodeAt.SIZE, who);
+  view.setBigUint64(TouchedAt.lock_seq, BigInt(lockSeq), true);
+  view.setUint32(TouchedAt.count, touched.length, true);
+  for (const [i, t] of touched.entries()) putInode(view, TouchedAt.SIZE + i * InodeAt.SIZE, t);
   return u8;
 }
 

@@ -79,6 +79,9 @@ const HOOKS: readonly Hook[] = [
   tracepoint("ctime_ns_xchg"),
   tracepoint("ctime_xchg_skip"),
   tracepoint("xfs_file_buffered_write", on(XFS)),
+  ...["alloc", "free", "zero", "collapse", "insert"].map((what) =>
+    tracepoint(`xfs_${what}_file_space`, on(XFS))
+  ),
   tracepoint("update_bytes_may_use", on(BTRFS)),
   entry("security_inode_unlink", lacksOrder),
   entry("security_inode_rmdir", lacksOrder),

@@ -1,11 +1,11 @@
 /**
  * The globals that recorder and BPF programs share: `struct dk_shared` of bpf/state.h, the whole .bss of the object, mapped.
- * Offsets are checked against the size that libbpf reports when the object is loaded. Little-endian, 208 bytes.
+ * Offsets are checked against the size that libbpf reports when the object is loaded. Little-endian, 216 bytes.
  */
 import { assert } from "../../base/assert.ts";
 import { DEVS_WATCHED_MAX } from "../../base/limits.ts";
 
-export const SHARED_BYTES = 208;
+export const SHARED_BYTES = 216;
 const LOST_CLASSES = 8;
 const LOCK_COUNTER_AT = 64;
 const STOP_MARK_AT = 72;
