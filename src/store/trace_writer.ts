@@ -335,7 +335,9 @@ export class TraceWriter {
       const action = "move the log into";
       this.#rows.execute(action, "PRAGMA busy_timeout = 0");
       this.#rows.execute(action, "PRAGMA wal_checkpoint(TRUNCATE)");
-      this.#rows.execute(action, "PRAGMA journal_mode = DELETE");
+      // The header alone changes, within one sector: no journal, and no sync, because with either header the file is whole.
+      this.#rows.execute(action, "PRAGMA synchronous = OFF");
+      this.#rows.execute(action, "PRAGMA journal_mode = MEMORY");
     } catch (thrown) {
       const { code } = asDiffKeeperError(thrown);
       if (code !== "in_use" && code !== "disk_full" && code !== "io") throw thrown;
