@@ -98,10 +98,15 @@ export class BaseTable {
   #states = new Uint8Array(SLOTS_MIN);
   #count = 0;
 
-  /** The table in a memory file, as `share` has put it there. */
+  /** The table in a memory file, as `share` has put it there; an empty one if the recorder was killed before that. */
   static open(fd: number): BaseTable {
     const table = new BaseTable();
-    table.#use(map(fd, fstatSync(fd).size));
+    const { size } = fstatSync(fd);
+    if (size < PAGE_BYTES) return table;
+    const mapping = map(fd, size);
+    const isWhole =
+      Atomics.load(new Int32Array(mapping.memory, 0, Control.WORDS), Control.ID) !== 0;
+    if (isWhole) table.#use(mapping);
     return table;
   }
 
@@ -117,16 +122,18 @@ export class BaseTable {
 
   /** Moves into a memory file, for others. Nothing may be added afterwards. @param id of the recording, not 0. */
   share(fd: number, id: number): void {
-    this.control[Control.ID] = id;
     this.control[Control.SLOTS] = this.#mask + 1;
     this.control[Control.STATES] = this.#states.length;
     const bytes = PAGE_BYTES + this.#slots.byteLength + this.#states.length;
     if (libcTree.ftruncate(fd, bytes) !== 0) throw failed("get");
     const mapping = map(fd, bytes);
     const { memory } = mapping;
-    new Int32Array(memory, 0, Control.WORDS).set(this.control);
     new Uint32Array(memory, PAGE_BYTES, this.#slots.length).set(this.#slots);
     new Uint8Array(memory, PAGE_BYTES + this.#slots.byteLength).set(this.#states);
+    const control = new Int32Array(memory, 0, Control.WORDS);
+    control.set(this.control);
+    // last: it says that the rest is there
+    Atomics.store(control, Control.ID, id);
     this.#use(mapping);
   }
 

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { closeSync } from "node:fs";
+import { closeSync, ftruncateSync } from "node:fs";
 import { BaseState, BaseTable, makeTableMemory } from "./base_table.ts";
 
 function shared(table: BaseTable): BaseTable {
@@ -36,4 +36,14 @@ test("a state set in one thread's table is seen in the other's", () => {
   other.setState(5, BaseState.SAVED);
   expect(table.state(5)).toBe(BaseState.SAVED);
   expect(table.state(1_000_000)).toBe(BaseState.NONE);
+});
+
+test("a memory file that the recorder was killed before it filled is an empty table", () => {
+  const fd = makeTableMemory();
+  for (const size of [0, 4096, 8192]) {
+    ftruncateSync(fd, size);
+    const table = BaseTable.open(fd);
+    expect([find(table, 1, 7), table.state(1), table.count]).toEqual([0, BaseState.NONE, 0]);
+  }
+  closeSync(fd);
 });

@@ -3,11 +3,13 @@
  * sleeps until then.
  */
 import { afterAll, afterEach, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { BINARY, named, obstacle, removeScratch, scratch } from "../proofs/_kit.ts";
 
 const WAIT_MS_MAX = 10_000;
+/** More than are copied before the start. */
+const FILES = 3_000;
 const WITHOUT_CGROUP = `for at in $(awk '/ - cgroup2 /{print $5}' ` +
   `/proc/self/mountinfo); do umount -l "$at"; done; exec "$@"`;
 /** Writes as fast as it can, so that a small ring holds it back, or slowly. */
@@ -115,6 +117,28 @@ for (const cgroup of [true, false]) {
     },
   );
 }
+
+test.skipIf(obstacle() !== "")(
+  named("kill -9 of a recorder with a gate before its command runs leaves nothing"),
+  async () => {
+    const folder = scratch("guard");
+    const work = join(folder, "work");
+    mkdirSync(work);
+    for (let i = 0; i < FILES; i++) writeFileSync(join(work, `f${i}`), "x");
+    const argv = [BINARY, "record", "--quiet", "--state-dir", join(folder, "t"), "--", "true"];
+    const recorder = Bun.spawn(argv, { cwd: work, stdio: ["ignore", "ignore", "ignore"] });
+    // it is there before the folder is scanned
+    const guard = await until("a guard", () => childOf(recorder.pid, "__guard"));
+    const words = readFileSync(`/proc/${guard}/cmdline`, "latin1").split("\0");
+    recorder.kill("SIGKILL");
+    await recorder.exited;
+    started.push(guard);
+    await until("the guard's end", () => isGone(guard));
+    expect(words).toContain("--gate");
+    const cgroup = words.find((word) => word.includes("/diffkeeper."));
+    expect(cgroup !== undefined && existsSync(cgroup)).toBe(false);
+  },
+);
 
 for (const signal of ["SIGINT", "SIGHUP", "SIGQUIT", "SIGTERM"] as const) {
   test.skipIf(obstacle() !== "")(named(`the guard ends with the recorder: ${signal}`), async () => {
