@@ -310,6 +310,25 @@ export const KEYFRAME_EXTENTS_MAX = 100_000;
 export const KEYFRAME_EVENTS_MIN = 100_000;
 export const KEYFRAME_EVENTS_PER_NODE = 4;
 
+/** How often a trace with a budget is looked at while it is recorded. */
+export const LIVE_LOOK_MS = 500;
+
+/** History that is never folded while it is recorded: what was just written may not be referred to yet. */
+export const LIVE_KEEP_NS_MIN = 1_000_000_000;
+
+/** Part of --keep-last by which a recording may be older before it is folded: each fold costs as much as the tree. */
+export const LIVE_FOLD_PART = 1 / 4;
+
+/** Parts of --max-size: from the first on history is folded, until events and their content take no more than the second. */
+export const LIVE_SIZE_HIGH = 0.7;
+export const LIVE_SIZE_LOW = 0.35;
+
+/** Log of a recording with a budget that is moved into the file when it is longer. */
+export const LIVE_LOG_BYTES_MAX = 1 << 26;
+
+/** How long a recorder with a budget waits for the lock of its trace while history is folded; meanwhile the command is held back. */
+export const LIVE_BUSY_MS = 30_000;
+
 /** Folds of one collection until the trace is as small as was asked for; the last one leaves no events. */
 export const GC_ROUNDS_MAX = 8;
 

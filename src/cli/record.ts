@@ -9,6 +9,7 @@ import { resolve } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
 import { asDiffKeeperError, DiffKeeperError } from "../base/error.ts";
 import {
+  LIVE_BUSY_MS,
   MAPPED_INTERVAL_MS,
   MAPPED_INTERVAL_MS_MAX,
   MAPPED_INTERVAL_MS_MIN,
@@ -18,6 +19,7 @@ import {
 } from "../base/limits.ts";
 import { formatCount } from "../base/units.ts";
 import { compareContents } from "../history/compare.ts";
+import type { Budget } from "../compact/gc_trace.ts";
 import type { BaselineMode } from "../record/baseline.ts";
 import type { IoUring } from "../record/gate_session.ts";
 import { type CommandUser, commandUser } from "../record/invoker.ts";
@@ -25,7 +27,7 @@ import { procStrings } from "../record/launcher.ts";
 import type { AuditMode } from "../record/messages.ts";
 import { type Reporter, runSession, type SessionResult } from "../record/session.ts";
 import { ProgressLine, reportError, stderr } from "./output.ts";
-import { sizeOption } from "./budget_options.ts";
+import { keepTime, sizeOption } from "./budget_options.ts";
 import { compactMode, RecordCompaction } from "./record_compaction.ts";
 import { printSummary } from "./record_summary.ts";
 import { testSettings } from "./test_settings.ts";
@@ -53,6 +55,8 @@ interface RecordFlags {
   ioUring: IoUring;
   ringSize?: string;
   compact: string;
+  keepLast?: string;
+  maxSize?: string;
 }
 
 const collect = (value: string, all: string[] = []) => [...all, value];
@@ -67,6 +71,7 @@ Examples:
   sudo diffkeeper record -- make test
   sudo diffkeeper record --watch src --exclude '*.o' -- make -j4
   sudo diffkeeper record --overwrite --wait -- sh -c 'echo hello >greeting.txt'
+  sudo diffkeeper record --overwrite --keep-last 10m --max-size 2G -- make test
   sudo diffkeeper record --state-dir trace2 --name retry -- make test`;
 
 /** Adds the command to the program. */
@@ -110,6 +115,11 @@ export function register(program: Command): void {
       )
         .choices(["quick", "full", "none"]).default("quick"),
     )
+    .option("--keep-last <time>", "drop what is older than this while it is recorded: 10m, 90s")
+    .option(
+      "--max-size <size>",
+      "drop the oldest while it is recorded, to keep the trace below: 2G",
+    )
     .option("--wait", "record until all processes that the command has started have ended")
     .option("--quiet", "print nothing but errors")
     .option("--json", "print the summary as one JSON object, on stderr")
@@ -119,6 +129,13 @@ export function register(program: Command): void {
       // the drain worker has said its last word; waiting for its thread to end would only take time
       process.exit(await record(command, flags));
     });
+}
+
+function budgetOf({ keepLast, maxSize }: RecordFlags): Budget {
+  return {
+    ...(keepLast === undefined ? {} : { keepNs: keepTime("--keep-last", keepLast) }),
+    ...(maxSize === undefined ? {} : { maxBytes: sizeOption("--max-size", maxSize) }),
+  };
 }
 
 function ringBytes(text: string | undefined): number {
@@ -186,7 +203,10 @@ async function record(command: string[], flags: RecordFlags): Promise<number> {
   const json = flags.json === true;
   const interval = mmapInterval(flags.mmapInterval);
   const stateDir = resolve(flags.stateDir);
-  const compaction = new RecordCompaction(compactMode(flags.compact), stateDir, ring);
+  const compaction = new RecordCompaction(compactMode(flags.compact), stateDir, {
+    ringBytes: ring,
+    budget: budgetOf(flags),
+  });
   const testing = testSettings(process.env);
   const baseline = flags.baselineMax === undefined
     ? undefined
@@ -212,7 +232,8 @@ async function record(command: string[], flags: RecordFlags): Promise<number> {
         baseline: flags.baseline,
         ...cacheOf(user, viaSudo),
         version: manifest.version,
-        index: compaction.mode === "off",
+        index: compaction.mode === "off" && !compaction.hasBudget,
+        ...(compaction.hasBudget ? { busyMs: LIVE_BUSY_MS } : {}),
         pressure: compaction.pressure,
         ...(baseline === undefined ? {} : { baselineBytesMax: baseline }),
         ...(viaSudo ? { owner: { uid: user.uid, gid: user.gid } } : {}),

@@ -15,6 +15,8 @@ import { BackgroundCompactor } from "../compact/background.ts";
 import { EFFORT_FAST, EFFORT_SMALL } from "../compact/blob_maker.ts";
 import { compactTrace } from "../compact/compact_trace.ts";
 import { settingsOf } from "../compact/compactor.ts";
+import { type Budget, gcTrace } from "../compact/gc_trace.ts";
+import { formatTime } from "../format/time_expr.ts";
 import type { Companion } from "../record/session.ts";
 import { findTraceFile } from "../store/trace_open.ts";
 import { progressText } from "./compact_progress.ts";
@@ -38,16 +40,25 @@ export function compactMode(value: string): CompactMode {
 export class RecordCompaction implements Companion {
   readonly mode: CompactMode;
   readonly #dir: string;
+  readonly #budget: Budget;
   readonly #background: BackgroundCompactor;
   #timer: Timer | undefined;
   #isStarted = false;
   #failure: string | undefined;
 
-  constructor(mode: CompactMode, dir: string, ringBytes: number) {
+  constructor(mode: CompactMode, dir: string, how: { ringBytes: number; budget: Budget }) {
     this.mode = mode;
     this.#dir = dir;
-    const pendingMax = ringBytes * COMPACT_PENDING_PART;
-    this.#background = new BackgroundCompactor({ dir, pendingMax });
+    this.#budget = how.budget;
+    const pendingMax = how.ringBytes * COMPACT_PENDING_PART;
+    const pack = mode === "on";
+    const budget = this.hasBudget ? { budget: how.budget } : {};
+    this.#background = new BackgroundCompactor({ dir, pendingMax, pack, ...budget });
+  }
+
+  /** Whether old history goes while the recording goes on. */
+  get hasBudget(): boolean {
+    return Object.keys(this.#budget).length > 0;
   }
 
   /** Memory that the recorder says in how full its ring is. */
@@ -56,7 +67,7 @@ export class RecordCompaction implements Companion {
   }
 
   start(): void {
-    if (this.mode !== "on") return;
+    if (this.mode !== "on" && !this.hasBudget) return;
     // a short command is not worth a second thread
     this.#timer = setTimeout(() => {
       this.#isStarted = true;
@@ -74,11 +85,34 @@ export class RecordCompaction implements Companion {
     const notes = this.#failure === undefined
       ? []
       : [`packing beside the command ended early: ${this.#failure}`];
-    if (this.mode === "off") return notes;
+    if (this.mode !== "off") this.#pack(notes, onProgress);
+    if (this.hasBudget) this.#collect(notes);
+    return notes;
+  }
+
+  /** What is left of the recording fits the budget exactly. */
+  #collect(notes: string[]): void {
+    try {
+      const { seq, tNs, bytesAfter } = gcTrace(this.#dir, this.#budget);
+      if (seq > 0) notes.push(`history before #${seq} at ${formatTime(tNs)} was dropped`);
+      const { maxBytes = Number.POSITIVE_INFINITY } = this.#budget;
+      if (bytesAfter > maxBytes) {
+        notes.push(
+          `the trace takes ${
+            formatBytes(bytesAfter)
+          }, more than --max-size: the state of the files alone does`,
+        );
+      }
+    } catch (thrown) {
+      notes.push(`the trace keeps more than was asked for: ${asDiffKeeperError(thrown).message}`);
+    }
+  }
+
+  #pack(notes: string[], onProgress: (text: string) => void): void {
     try {
       const path = findTraceFile(this.#dir);
       const isSmall = statSync(path).size < COMPACT_TRACE_BYTES_MIN;
-      if (isSmall && this.mode === "on") return notes;
+      if (isSmall && this.mode === "on") return;
       const { complete } = compactTrace(this.#dir, {
         settings: settingsOf(this.mode === "on" ? EFFORT_FAST : EFFORT_SMALL),
         ...(this.mode === "on" ? { timeMs: COMPACT_END_MS } : {}),
@@ -93,6 +127,5 @@ export class RecordCompaction implements Companion {
     } catch (thrown) {
       notes.push(`the trace is left raw: ${asDiffKeeperError(thrown).message}`);
     }
-    return notes;
   }
 }

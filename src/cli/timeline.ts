@@ -110,6 +110,8 @@ async function run(flags: TimelineFlags): Promise<void> {
 }
 
 function show(trace: Trace, filter: TimelineFilter, flags: TimelineFlags): void {
+  // history may be dropped while it is read
+  trace.reader.hold();
   const range = trace.range();
   const writer = new ResultWriter();
   const toLine = lineMaker(trace, flags);

@@ -10,6 +10,7 @@ import { CompactStore } from "../store/compact_store.ts";
 import { EFFORT_FAST } from "./blob_maker.ts";
 import { Compactor, settingsOf } from "./compactor.ts";
 import { type BeginCompaction, type CompactionStopped, Shared } from "./messages.ts";
+import { RingFold } from "./ring_fold.ts";
 
 declare const self: Worker;
 
@@ -20,11 +21,15 @@ async function follow(begin: BeginCompaction): Promise<void> {
   // whoever holds the lock must not wait for a processor: the recorder waits for the lock
   if (takeTurns()) store.onLock = (isHeld) => isHeld ? takeTurns() : yieldToOthers();
   try {
-    const compactor = new Compactor(store, settingsOf(EFFORT_FAST));
+    const make = () => begin.pack ? new Compactor(store, settingsOf(EFFORT_FAST)) : undefined;
+    const ring = begin.budget === undefined ? undefined : new RingFold(store, begin.budget);
+    let compactor = make();
     while (Atomics.load(words, Shared.STOP) === 0) {
+      // a budget is kept under pressure too: that is when the trace grows
+      if (ring?.turn() === true) compactor = make();
       const isPressed = Atomics.load(words, Shared.PENDING) > begin.pendingMax;
       if (isPressed) await Bun.sleep(COMPACT_REST_MS);
-      else if (!compactor.step(false)) await Bun.sleep(COMPACT_PAUSE_MS);
+      else if (compactor?.step(false) !== true) await Bun.sleep(COMPACT_PAUSE_MS);
     }
   } finally {
     store.close();

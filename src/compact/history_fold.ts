@@ -11,7 +11,7 @@ import { DiffKeeperError } from "../base/error.ts";
 import { ValueKind, wrap } from "../format/envelope.ts";
 import { EventBatchEncoder, type EventCursor } from "../format/event_codec.ts";
 import { countInexact } from "../format/fidelity.ts";
-import { type KeyRange, rangeOf } from "../format/keys.ts";
+import { buildKey, type KeyRange, rangeOf } from "../format/keys.ts";
 import { openBatch } from "../format/batch_value.ts";
 import { EventFlag, Op, type TraceEvent } from "../format/trace_event.ts";
 import { encodeFold, type FoldInfo, noSums } from "../history/fold_info.ts";
@@ -37,7 +37,7 @@ import { thinned } from "./thin_row.ts";
 
 /** What to fold. */
 export interface FoldRequest {
-  /** The last event that goes; 0, or one that went before: nothing is folded, only what nothing refers to goes. */
+  /** The last event that goes; 0, or one that went before: no more events go, only what nothing refers to. */
   seq: number;
   effort: Effort;
   live?: boolean;
@@ -86,6 +86,10 @@ class HistoryFold {
   readonly #mentioned = new Set<number>();
   /** What of the row that the fold goes through stays. */
   #split: { tNs: number; seq: number; value: Uint8Array; row: number } | undefined;
+  /** Rows of saved contents that the state has. */
+  readonly #saved: readonly number[];
+  /** Behind the last row of events that was looked at. */
+  #from = rangeOf("journal").from;
   /** Rows that became rows of content in this fold. */
   readonly #done = new Set<number>();
   #result: FoldResult;
@@ -98,15 +102,19 @@ class HistoryFold {
     this.#request = request;
     this.#needs = new Needs(store.content);
     this.#before = trace.fold();
+    // what a recorder puts while this reads is not in the state, and must stay
+    this.#saved = [...store.heads(rangeOf("saved"))].map(({ id }) => id);
     this.#history = trace.start();
     const { seq = 0, tNs = 0 } = this.#before ?? {};
     this.#result = { events: 0, seq, tNs, rows: 0, bytes: 0 };
   }
 
   run(): FoldResult {
-    const { seq } = this.#request;
-    const isFold = seq > this.#result.seq;
-    if (isFold) this.#foldEvents();
+    const { live } = this.#request;
+    const last = Math.max(this.#request.seq, this.#result.seq);
+    // what a fold beside the recorder had to keep may go now
+    const isFold = last > this.#result.seq || (last > 0 && live !== true);
+    if (isFold) this.#foldEvents(last);
     this.#readKept();
     const options = isFold ? this.#leaveOut() : {};
     const baseline = isFold ? this.#baseline(options) : undefined;
@@ -114,6 +122,7 @@ class HistoryFold {
     const keyframes = this.#keyframes(options);
     this.#needYoung();
     this.#store.transaction(() => {
+      if (this.#request.live === true) this.#catchUp();
       if (baseline !== undefined) this.#putBaseline(baseline);
       this.#putKeyframes(keyframes);
       if (isFold) this.#dropJournal();
@@ -125,8 +134,7 @@ class HistoryFold {
   }
 
   /** The state after the last event that goes. */
-  #foldEvents(): void {
-    const { seq: last } = this.#request;
+  #foldEvents(last: number): void {
     for (const { cursor } of this.#trace.reader.baselineBatches()) {
       this.#baselineGaps += this.#places.foldBaseline(cursor);
     }
@@ -164,6 +172,7 @@ class HistoryFold {
     for (const batch of this.#trace.reader.journalBatches(seq + 1)) {
       const { cursor, row, isPacked } = batch;
       const isSplit = batch.seq <= seq;
+      this.#from = keyAfter(buildKey({ sort: "journal", tNs: batch.tNs, seq: batch.seq }));
       if (!isSplit) {
         this.#idEnd = Math.min(this.#idEnd, this.#request.live === true ? row : this.#idEnd);
         this.#needs.whole(row);
@@ -176,6 +185,17 @@ class HistoryFold {
       if (encoder !== undefined) this.#cut(encoder, row, isPacked);
     }
     if (this.#request.live === true && this.#idEnd === Number.POSITIVE_INFINITY) this.#idEnd = 0;
+  }
+
+  /** From here on the recorder waits: what it wrote since the journal was read. */
+  #catchUp(): void {
+    const { to } = rangeOf("journal");
+    for (const row of this.#rowsOf({ from: this.#from, to })) {
+      const { cursor } = openBatch(row.value, row.id);
+      this.#needs.whole(row.id);
+      while (cursor.next()) this.#needEvent(cursor);
+    }
+    this.#needYoung();
   }
 
   /** The rest of a row becomes a row of its own; packed, it points into what stays of the old one. */
@@ -380,10 +400,7 @@ class HistoryFold {
       if (count > 0) store.count({ saved: -count });
       return;
     }
-    for (const row of this.#rowsOf(rangeOf("saved"))) {
-      const { cursor } = openBatch(row.value, row.id);
-      if (cursor.count > 0) store.replace(row.id, new EventBatchEncoder().finish(0));
-    }
+    for (const id of this.#saved) store.replace(id, new EventBatchEncoder().finish(0));
   }
 
   #putKeyframes(keyframes: readonly KeptKeyframe[]): void {

@@ -3,6 +3,8 @@
  * recorder's ring is filling, there are shared words, so that it need not look at messages in the middle of its work.
  */
 
+import type { Budget } from "./gc_trace.ts";
+
 /** Words of the shared memory. */
 export const Shared = {
   /** Bytes that wait in the ring; the recorder writes it. */
@@ -16,6 +18,10 @@ export const SHARED_WORDS = 2;
 export interface BeginCompaction {
   dir: string;
   shared: SharedArrayBuffer;
+  /** Whether it packs what was recorded. */
+  pack: boolean;
+  /** What the trace may keep while it is recorded; absent: everything. */
+  budget?: Budget;
   /** It rests while more than these bytes wait in the ring. */
   pendingMax: number;
 }

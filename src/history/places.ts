@@ -111,6 +111,7 @@ export class Places {
     const lost = op === Op.RENAME ? this.#ofName(toParent, toName) : place;
     const isFolder = this.#tree.node(node)?.isDir === true;
     this.#tree.apply(event);
+    this.#recall(event);
     if (op === Op.RENAME && (isFolder || this.#tree.node(victim)?.isDir === true)) this.#known = [];
     for (const id of [node, victim]) {
       if (id === 0) continue;

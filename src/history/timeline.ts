@@ -110,7 +110,10 @@ export class Timeline {
   *#baseline(cursor: EventCursor): Generator<TimelineEntry> {
     while (cursor.next()) {
       const entry = this.#read(cursor);
-      if (entry !== undefined) yield entry;
+      // a folded baseline may have given up the content of a file without a name
+      if (entry === undefined) continue;
+      const hasName = entry.place.path !== undefined && !entry.place.unlinked;
+      if (entry.op !== Op.WRITE || hasName) yield entry;
     }
   }
 

@@ -198,7 +198,7 @@ export class Trace implements PayloadSource {
     const count = ({ cursor }: { cursor: EventCursor }) => {
       while (cursor.next()) countInexact(fidelity, cursor.op, cursor.flags);
     };
-    for (const batch of this.reader.baselineBatches()) count(batch);
+    for (const { cursor } of this.reader.baselineBatches()) countBaseline(fidelity, cursor);
     for (const batch of this.reader.savedBatches()) count(batch);
     const stored = this.end()?.fidelity;
     if (stored !== undefined) {
@@ -234,5 +234,20 @@ export class Trace implements PayloadSource {
       onProgress?.(totals.events);
     }
     return { ...totals, files: files.size };
+  }
+}
+
+/**
+ * What is not exact in the baseline. Of a file that had no name any more when history was folded, content may have been given up:
+ * nobody can see it, so it does not count.
+ */
+function countBaseline(fidelity: Fidelity, cursor: EventCursor): void {
+  const nameless = new Set<number>();
+  while (cursor.next()) {
+    const { op, node, flags } = cursor;
+    // name operations have their folder there
+    if (op === Op.BASELINE && cursor.offset === 0) nameless.add(node);
+    else if (op === Op.WRITE && nameless.has(node)) continue;
+    countInexact(fidelity, op, flags);
   }
 }

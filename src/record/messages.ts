@@ -59,6 +59,8 @@ export interface OpenRequest {
   mappedIntervalMs: number;
   /** The `m:` rows are left to the compactor, which would have to make them again. */
   index: boolean;
+  /** How long to wait for the lock of the trace; absent: as for readers. */
+  busyMs?: number;
   /** Its first word is set to 1, and notified, when a message was sent: the worker sleeps without its event loop. */
   bell: SharedArrayBuffer;
   /** Into its first word goes how many bytes wait in the ring. */

@@ -71,11 +71,12 @@ export class Preparation {
    */
   static open(request: OpenRequest): Preparation {
     checkPidNamespace();
-    const { stateDir, folders, cwd, include, exclude, overwrite, owner } = request;
+    const { stateDir, folders, cwd, include, exclude, overwrite, owner, busyMs } = request;
     const writer = TraceWriter.create(stateDir, {
       overwrite,
       bulk: true,
       ...(owner === undefined ? {} : { owner }),
+      ...(busyMs === undefined ? {} : { busyMs }),
     });
     let preparation: Preparation | undefined;
     try {

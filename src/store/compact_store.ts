@@ -21,7 +21,7 @@ import { buildKey, type KeyRange, type TraceKey } from "../format/keys.ts";
 import { PACKED_POINTER } from "../format/packed_layout.ts";
 import { ContentReader } from "./content_reader.ts";
 import { RecorderLock } from "./recorder_lock.ts";
-import { INFO_COMPACT, INFO_END, type JsonObject, TRACE_VERSION } from "./schema.ts";
+import { INFO_COMPACT, INFO_END, type JsonObject, TRACE_VERSION, WAL_SUFFIX } from "./schema.ts";
 import { storeError } from "./store_error.ts";
 import { syncPath } from "./trace_create.ts";
 import { findTraceFile } from "./trace_open.ts";
@@ -231,6 +231,21 @@ export class CompactStore {
     } catch (thrown) {
       this.rollback();
       throw thrown;
+    }
+  }
+
+  /** Bytes of the log on disk. */
+  walBytes(): number {
+    return statSync(this.path + WAL_SUFFIX, { throwIfNoEntry: false })?.size ?? 0;
+  }
+
+  /**
+   * Moves the log into the file beside a recorder: most of it while that goes on writing, then what came meanwhile, so that the log
+   * begins anew. A reader in between makes this do less.
+   */
+  trimLog(): void {
+    for (const how of ["PASSIVE", "TRUNCATE"]) {
+      this.#attempt("trim the log of", () => this.#db.run(`PRAGMA wal_checkpoint(${how})`));
     }
   }
 
