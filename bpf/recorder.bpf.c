@@ -47,6 +47,7 @@ int BPF_PROG(on_sys_enter, struct pt_regs *regs) {
   }
   if (class < C_OPEN) {
     u32 fd = class == C_SPLICE || class == C_COPYRANGE ? arg[2] : arg[0];
+    st->twofold = class == C_COPYRANGE;
     data_enter(st, task, fd, class == C_PWRITEV2 ? arg[5] : 0);
     return 0;
   }
@@ -305,7 +306,7 @@ int BPF_PROG(on_update_bytes_may_use) {
   struct task_state *st = bpf_task_storage_get(&tasks, bpf_get_current_task_btf(), 0, 0);
   if (!st || st->lock_seq) return 0;
   if (!st->file) return allocating(st);
-  if (st->fifo) return 0;
+  if (st->fifo || st->twofold) return 0;
   struct inode *inode = (void *)st->inode;
   if (GET(GET(inode, inode, i_sb), super_block, s_magic) != BTRFS_SUPER_MAGIC) return 0;
   return in_lock_unplaced(st);

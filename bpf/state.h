@@ -75,6 +75,7 @@ struct task_state {
   u32 overfull;  /* one was not noted for want of room */
   u64 wanted;    /* struct inode * */
   u32 append;    /* the data call writes at the end of the file */
+  u32 twofold;   /* the data call may try to share extents first, and copies in a second go: copy_file_range */
   u32 implicit;  /* the data call names no offset */
   u64 pos_before; /* the file position at its start, or the end of the file */
   u32 has_below;

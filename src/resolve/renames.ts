@@ -197,9 +197,12 @@ function move(ctx: Context, unit: CallUnit, how: { from: Entry; to: Entry; node:
   if ((call.arg[0] & RENAME_WHITEOUT) !== 0) whiteout(ctx, unit, from);
 }
 
-/** RENAME_WHITEOUT leaves a character device 0:0 under the old name (overlayfs: "gone"). */
+/** RENAME_WHITEOUT leaves a character device 0:0 under the old name (overlayfs: "gone"). What was moved may be such a device itself. */
 function whiteout(ctx: Context, unit: CallUnit, from: Entry): void {
-  const state = unit.call.touched.find((t) => (t.mode & S_IFMT) === S_IFCHR);
+  const isMoved = (t: KernelInode) => from.node !== undefined && sameInode(t, from.node);
+  const state = unit.call.touched.find((t) =>
+    (t.mode & S_IFMT) === S_IFCHR && t.nlink > 0 && !isMoved(t)
+  );
   const attr = state ? attrOf(state) : {
     ...{ mode: S_IFCHR, uid: from.dir.uid, gid: from.dir.gid, rdev: 0, nlink: 1 },
     ...{ dev: from.dir.dev, gen: 0, ino: 0, size: 0 },

@@ -255,3 +255,18 @@ test("a link that tells nothing of its file: the inode below says which one it i
   expect(w.paths()).toEqual(["f", "g", "h"]);
   expect(w.tree.at(1, "h")?.ino).toBe(30);
 });
+
+test("a whiteout that leaves a whiteout: the new one is not the one that moved", () => {
+  const w = new World();
+  const device = { mode: 0o020000, rdev: 0 };
+  const old = inode({ ...device, ino: 40, mtimeSec: 1 });
+  const fresh = inode({ ...device, ino: 41, mtimeSec: 2 });
+  w.baseline(old, { parent: 1, name: "a" });
+  w.feed(callRecord({ t: 2 }, "renameat2", {
+    base: [ROOT_INODE, ROOT_INODE],
+    str: ["a", "b"],
+    arg: [4],
+    touched: [ROOT_INODE, old, fresh],
+  }));
+  expect([w.tree.at(1, "b")?.ino, w.tree.at(1, "a")?.ino]).toEqual([40, 41]);
+});
