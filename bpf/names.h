@@ -200,7 +200,7 @@ static __always_inline void put_string(struct scratch *s, struct dk_call *o, u32
 /* Is the call about a watched filesystem? Touched inodes tell; without them (no hook on this filesystem) the Resolver decides. What
  * changes inodes elsewhere alone is about a watched filesystem only where that lies on another one. */
 static __always_inline bool call_matters(struct task_state *st) {
-  return st->watched || !st->foreign || dk_shared.layered;
+  return st->watched || !st->foreign || (dk_shared.layered && !dk_shared.layered_told);
 }
 
 /* Returns 1 when a record was sent. */

@@ -171,9 +171,12 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret) {
     }
     st->file = 0;
   } else {
+    /* a call that a seccomp filter holds and a signal (or the freezer) takes out of it never began: what is noted is the last one's */
+    bool began = st->pending;
     st->pending = 0;
-    if (class < C_MMAP) refresh(st);
+    if (class < C_MMAP && began) refresh(st);
     if (class >= C_MMAP) note_exit(st, class, nr, ret);
+    else if (!began) return 0;
     else if (ret >= 0) sent = name_call_exit(st, class, nr, ret);
     else sent = touched_exit(st, ret);
   }
@@ -261,6 +264,7 @@ static __always_inline int ctime_set(struct inode *inode, bool given) {
   bool overlay = GET(GET(inode, inode, i_sb), super_block, s_magic) == OVERLAYFS_SUPER_MAGIC;
   if (st->file) return overlay && st->inode == (u64)inode && !st->lock_seq && !st->fifo ? in_lock_unplaced(st) : 0;
   if (given && !st->touched && is_unnamed(inode) && (overlay || is_mgtime(inode))) return 0;
+  if (overlay) dk_shared.layered_told = 1;
   return changing_by(st, inode);
 }
 SEC("tp_btf/inode_set_ctime_to_ts")

@@ -155,7 +155,7 @@ struct dk_shared {
   u64 stops;
   u64 mapped;          /* shared mappings that are, or may become, writable */
   u32 layered;         /* a watched filesystem keeps its files on another one (overlayfs) */
-  u32 pad;
+  u32 layered_told;    /* it has told of a new ctime of its own: each change there does, so what changes others alone is none of its */
   u64 page_base;       /* cache.h; 0: unknown */
 };
 struct dk_shared dk_shared;
