@@ -41,6 +41,7 @@ __noinline int cache_piece(struct scratch *s, u64 inode_ptr) {
   u32 to = s->len;
   if (s->off >= s->total || to > sizeof(struct dk_write) + DK_CHUNK_BYTES - PAGE_BYTES) return 1;
   if (n > rest) n = rest;
+  __asm__ volatile("" : "+r"(n)); /* kernels below 6.12 do not follow how it was computed: the bound must stand here */
   if (n > PAGE_BYTES) return -1;
   struct folio *folio = (void *)folio_at(mapping, at >> PAGE_BITS);
   if (!folio) return -1;
