@@ -9,7 +9,6 @@ import { resolve } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
 import { asDiffKeeperError, DiffKeeperError } from "../base/error.ts";
 import {
-  LIVE_BUSY_MS,
   MAPPED_INTERVAL_MS,
   MAPPED_INTERVAL_MS_MAX,
   MAPPED_INTERVAL_MS_MIN,
@@ -232,9 +231,7 @@ async function record(command: string[], flags: RecordFlags): Promise<number> {
         baseline: flags.baseline,
         ...cacheOf(user, viaSudo),
         version: manifest.version,
-        index: compaction.mode === "off" && !compaction.hasBudget,
-        ...(compaction.hasBudget ? { busyMs: LIVE_BUSY_MS } : {}),
-        pressure: compaction.pressure,
+        ...compaction.wishes,
         ...(baseline === undefined ? {} : { baselineBytesMax: baseline }),
         ...(viaSudo ? { owner: { uid: user.uid, gid: user.gid } } : {}),
       },

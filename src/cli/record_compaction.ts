@@ -9,6 +9,7 @@ import {
   COMPACT_PENDING_PART,
   COMPACT_START_MS,
   COMPACT_TRACE_BYTES_MIN,
+  LIVE_BUSY_MS,
 } from "../base/limits.ts";
 import { formatBytes } from "../base/units.ts";
 import { BackgroundCompactor } from "../compact/background.ts";
@@ -61,9 +62,11 @@ export class RecordCompaction implements Companion {
     return Object.keys(this.#budget).length > 0;
   }
 
-  /** Memory that the recorder says in how full its ring is. */
-  get pressure(): SharedArrayBuffer {
-    return this.#background.shared;
+  /** What the recorder must know of it: an index would have to be made again, and it waits for the trace while history is folded. */
+  get wishes(): { index: boolean; pressure: SharedArrayBuffer; busyMs?: number } {
+    const index = this.mode === "off" && !this.hasBudget;
+    const wait = this.hasBudget ? { busyMs: LIVE_BUSY_MS } : {};
+    return { index, pressure: this.#background.shared, ...wait };
   }
 
   start(): void {

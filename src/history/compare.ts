@@ -116,6 +116,8 @@ export function compareContents(dir: string, options: CompareOptions): Compared 
   };
   const trace = Trace.open(dir);
   try {
+    // rows are packed, and history is dropped, beside this
+    trace.reader.hold();
     const { lastSeq } = trace.range();
     const history = trace.foldTo({ unit: "seq", from: lastSeq, to: lastSeq }, look);
     const ids = candidates(history, options.touched);
