@@ -47,6 +47,21 @@ export function isLayeredFd(fd: number): boolean {
 
 const XFS_MAGIC = 0x58465342;
 
+/** ext2 to ext4, tmpfs, btrfs, f2fs, xfs and overlayfs. */
+const LOCAL_MAGICS: ReadonlySet<number> = new Set([
+  0xef53,
+  0x01021994,
+  0x9123683e,
+  0xf2f52010,
+  XFS_MAGIC,
+  OVERLAYFS_MAGIC,
+]);
+
+/** Whether one call that lists an open folder gives no name twice, whoever changes the folder: not sure over a network or of FUSE. */
+export function listsOnceFd(fd: number): boolean {
+  return libc.fstatfs(fd, statfsBuffer.address) === 0 && LOCAL_MAGICS.has(typeWord[0] ?? 0);
+}
+
 /** Whether a call may move or remove an inode there without a new ctime: overlayfs when it removes, xfs when it exchanges two. */
 export function isPartialFd(fd: number): boolean {
   return libc.fstatfs(fd, statfsBuffer.address) === 0 &&

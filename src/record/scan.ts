@@ -15,7 +15,7 @@ import { DirentType, FolderReader } from "./folder_reader.ts";
 import { cannotRead, gap, InodeReader, type InodeReaderOptions } from "./inode_reader.ts";
 import { O_CLOEXEC, OPEN_FOLDER, openQuietly, type Place } from "./inode_reader.ts";
 import { AT_FDCWD, FileType, isGone } from "./inode_stat.ts";
-import { pseudoFsOfFd } from "./pseudo_fs.ts";
+import { listsOnceFd, pseudoFsOfFd } from "./pseudo_fs.ts";
 import { type ScanItem, showPath } from "./scan_item.ts";
 
 /** Folders kept open at a time, far below the usual limit of 1,024 descriptors; deeper ones are reopened by `..`. */
@@ -47,6 +47,8 @@ interface Frame {
   listed: boolean;
   /** How many times its listing went on. */
   fills: number;
+  /** Whether no part of its listing gives a name twice. */
+  listsOnce: boolean;
   /** Names of folders in it that are not done yet. */
   readonly folders: string[];
 }
@@ -157,7 +159,7 @@ export class Scanner {
         if (this.#leave(frame, { entry, prefix, fill: fills })) continue;
         const item = this.#entry(frame, entry, prefix);
         // a folder cannot change while the kernel fills the buffer: only what comes later can have a name again
-        if (fills === 0 && item !== undefined) markOnly(item);
+        if (fills === 0 && frame.listsOnce && item !== undefined) markOnly(item);
         this.#withRemarks(item, items);
         if (items.length < limit) continue;
         yield items;
@@ -173,7 +175,9 @@ export class Scanner {
     const { left, choosesFiles } = this.#options;
     const reader = this.#reader;
     const { entry } = at;
-    if (left === undefined || reader.type(entry) !== DirentType.FILE) return false;
+    if (left === undefined || !frame.listsOnce || reader.type(entry) !== DirentType.FILE) {
+      return false;
+    }
     if (choosesFiles !== false && this.#options.excluded(at.prefix + reader.name(entry), false)) {
       return true;
     }
@@ -243,7 +247,8 @@ export class Scanner {
       return item;
     }
     const item = this.#inodes.folder(place, fd);
-    if ((this.#frames[this.#frames.length - 1]?.fills ?? 2) < 2) item.isOnly = true;
+    const above = this.#frames[this.#frames.length - 1];
+    if (above !== undefined && above.listsOnce && above.fills < 2) item.isOnly = true;
     const { dev, ino } = item.attr;
     this.#options.known.set(dev, ino, item.node);
     this.#enter({
@@ -254,6 +259,7 @@ export class Scanner {
       ino,
       listed: false,
       fills: 0,
+      listsOnce: false,
       folders: [],
     });
     return item;
@@ -269,6 +275,7 @@ export class Scanner {
       this.#inodes.remarks.push({ kind: "note", node: frame.node, path: frame.path, text });
       return;
     }
+    frame.listsOnce = above?.dev === frame.dev ? above.listsOnce : listsOnceFd(frame.fd);
     this.#frames.push(frame);
     const outer = this.#frames[this.#frames.length - 1 - OPEN_FOLDERS_MAX];
     if (outer !== undefined) this.#close(outer);
