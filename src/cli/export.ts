@@ -69,7 +69,10 @@ function run(flags: ExportFlags): void {
     });
     // the recorder compared the folders with its last state: what was read back is right there
     const isEnd = history.lastSeq === range.lastSeq && trace.end()?.audit !== undefined;
-    if (isEnd) history.readBack.clear();
+    if (isEnd) {
+      history.readBack.clear();
+      history.unseenSince = 0;
+    }
     const target = openTarget(flags.out, {
       force: flags.force === true,
       stateDir: trace.reader.place,

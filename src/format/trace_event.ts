@@ -123,3 +123,6 @@ export interface TraceEvent {
   /** WRITE whose bytes are those that `node` had at `offset` before this event: a copy inside the kernel. */
   source?: { node: number; offset: number };
 }
+
+/** TEXT of a NOTE: from here on changes may be missing, because this process makes them in a way that is not seen. */
+export const IO_URING_NOTE = "uses io_uring: writes through it are not recorded";

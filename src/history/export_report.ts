@@ -84,8 +84,15 @@ export class ReportBuilder {
     else this.warn("gap", `changes are missing since #${gap.seq}: ${gap.text}`);
   }
 
-  /** Gaps that name no file: what they hide could be anywhere. */
+  /** Gaps that name no file, and changes that nobody saw: what they hide could be anywhere. */
   warnOfGaps(): void {
+    const { unseenSince } = this.#history;
+    if (unseenSince > 0) {
+      this.warn(
+        "gap",
+        `changes may be missing since #${unseenSince}: a program made them through io_uring (--io-uring trace)`,
+      );
+    }
     for (const gap of this.#history.gaps) {
       if (gap.node !== 0) continue;
       this.path = gap.path;

@@ -7,7 +7,13 @@
 import { DiffKeeperError } from "../base/error.ts";
 import type { EventCursor } from "../format/event_codec.ts";
 import { isAfterSpan, type TimeSpan } from "../format/time_expr.ts";
-import { EventFlag, type Mtime, Op, type TraceEvent } from "../format/trace_event.ts";
+import {
+  EventFlag,
+  IO_URING_NOTE,
+  type Mtime,
+  Op,
+  type TraceEvent,
+} from "../format/trace_event.ts";
 import { Tree } from "../resolve/tree.ts";
 import { ContentLog } from "./content_log.ts";
 
@@ -50,6 +56,8 @@ export class History {
   readonly left = new Map<number, LeftFile>();
   /** Nodes that a gap concerns and that were not read back since, with the last gap. */
   readonly doubted = new Map<number, Gap>();
+  /** The first event from which on changes may be missing, because a program made them through io_uring; 0: none is. */
+  unseenSince = 0;
   /** It begins with a state in the middle of the recording. */
   isFolded = false;
   /** Number and time of the last event folded; 0 after the baseline. */
@@ -138,6 +146,9 @@ export class History {
         return;
       case Op.GAP:
         this.#gap(event);
+        return;
+      case Op.NOTE:
+        if (event.text === IO_URING_NOTE) this.unseenSince ||= event.seq;
         return;
       default:
         return;

@@ -24,6 +24,8 @@ export interface KeyframeRest {
   readBack: number[];
   doubted: [number, Gap][];
   baselineGaps: number;
+  /** See History; 0 where a trace does not say. */
+  unseenSince: number;
 }
 
 const HEAD = { seq: 0, flags: 0, tNs: 0, pid: 0, tid: 0, comm: "" } as const;
@@ -74,6 +76,7 @@ export function keyframeRest(history: History, baselineGaps: number): Omit<Keyfr
     readBack: [...history.readBack],
     doubted: [...history.doubted],
     baselineGaps,
+    unseenSince: history.unseenSince,
   };
 }
 
@@ -81,6 +84,7 @@ export function keyframeRest(history: History, baselineGaps: number): Omit<Keyfr
 export function restoreRest(history: History, rest: KeyframeRest): void {
   history.lastSeq = rest.seq;
   history.lastNs = rest.tNs;
+  history.unseenSince = rest.unseenSince;
   history.gapCount = rest.gapCount;
   history.gaps.splice(0, history.gaps.length, ...rest.gaps);
   for (const known of [history.unread, history.readBack, history.doubted]) known.clear();

@@ -15,6 +15,7 @@ export function decodeKeyframeRest(json: Json): KeyframeRest {
     nodes: count(json, "nodes"),
     gapCount: count(json, "gapCount"),
     baselineGaps: count(json, "baselineGaps"),
+    unseenSince: json["unseenSince"] === undefined ? 0 : count(json, "unseenSince"),
     gaps: list(json, "gaps").map(gap),
     unread: list(json, "unread").map(nodeId),
     readBack: list(json, "readBack").map(nodeId),

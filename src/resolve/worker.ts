@@ -5,7 +5,7 @@
 import { DiffKeeperError } from "../base/error.ts";
 import { KernelFlag, NoteKind } from "../format/kernel_record.ts";
 import { CallKind } from "../format/kernel_syscall.ts";
-import { EventFlag, Op } from "../format/trace_event.ts";
+import { EventFlag, IO_URING_NOTE, Op } from "../format/trace_event.ts";
 import { adopt } from "./announced.ts";
 import { attribute, touchedOnly, truncated } from "./attributes.ts";
 import { SEEN_MAX } from "./bounds.ts";
@@ -17,7 +17,7 @@ import { type CallUnit, lockSeqOf, type Outcome, type Unit } from "./unit.ts";
 import type { WritePath } from "./write_path.ts";
 
 const NOTE_TEXT = new Map<number, string>([
-  [NoteKind.IO_URING, "uses io_uring: writes through it are not recorded"],
+  [NoteKind.IO_URING, IO_URING_NOTE],
   [NoteKind.NO_IO_URING, "asked for io_uring and was told that there is none"],
   [NoteKind.IA32, "is a 32-bit program: its system calls are not recorded"],
   [NoteKind.AIO, "uses asynchronous I/O: its writes are shown when they were submitted"],

@@ -10,7 +10,7 @@ import { EFFORT_FAST } from "../../src/compact/blob_maker.ts";
 import { compactTrace } from "../../src/compact/compact_trace.ts";
 import { gcTrace } from "../../src/compact/gc_trace.ts";
 import { foldHistory } from "../../src/compact/history_fold.ts";
-import { Op } from "../../src/format/trace_event.ts";
+import { IO_URING_NOTE, Op } from "../../src/format/trace_event.ts";
 import { Trace } from "../../src/history/trace.ts";
 import { verifyTrace } from "../../src/history/verify.ts";
 import { CompactStore } from "../../src/store/compact_store.ts";
@@ -52,6 +52,9 @@ function makeTrace(path: string, seed: number): number {
     if (random.below(4) === 0) text.step();
     if (random.below(20) === 0) {
       builder.event({ op: Op.OUTPUT, offset: 1, length: 3, inline: Buffer.from("hi\n") });
+    }
+    if (random.below(90) === 0) {
+      builder.event({ op: Op.NOTE, text: IO_URING_NOTE });
     }
     if (random.below(30) === 0) {
       builder.event({ op: Op.GAP, node: 1, text: "lost", loss: { events: 2, bytes: 9 } });

@@ -1,5 +1,5 @@
 /** The traces that the sessions of this folder look at, by name. All are synthetic, so that every byte of output is known. */
-import { EventFlag, Op } from "../../src/format/trace_event.ts";
+import { EventFlag, IO_URING_NOTE, Op } from "../../src/format/trace_event.ts";
 import { attr, rootEvent, TraceBuilder } from "../trace_builder.ts";
 
 const MS = 1_000_000;
@@ -36,6 +36,16 @@ export const TRACES: Readonly<Record<string, (dir: string) => void>> = {
   lossy: lossy,
   settled: settled,
   dots: (dir) => evil(dir, ".."),
+  unseen: (dir) => {
+    const builder = new TraceBuilder(dir);
+    builder.baseline(rootEvent());
+    builder.event({ op: Op.CREATE, node: 2, parent: 1, name: "db", attr: attr(FILE) });
+    builder.event({ op: Op.NOTE, text: IO_URING_NOTE });
+    builder.event({ op: Op.WRITE, node: 2, offset: 0, length: 2, inline: Buffer.from("ab") });
+    const inline = Buffer.from("abcd");
+    builder.event({ op: Op.RESYNC, node: 2, length: 4, inline, pid: 0 });
+    builder.finish({ audit: { entries: 2, contents: 1, written: 1, differences: 1 } });
+  },
   attrs: (dir) => {
     const builder = new TraceBuilder(dir);
     builder.baseline(rootEvent());

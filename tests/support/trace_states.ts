@@ -41,7 +41,15 @@ export function treeOf(history: History, trace: Trace): string[] {
       gap,
     ]));
   }
-  lines.push(JSON.stringify([history.gapCount, history.gaps, history.lastSeq, history.lastNs]));
+  lines.push(
+    JSON.stringify([
+      history.gapCount,
+      history.gaps,
+      history.lastSeq,
+      history.lastNs,
+      history.unseenSince,
+    ]),
+  );
   return lines;
 }
 
