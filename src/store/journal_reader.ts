@@ -108,7 +108,10 @@ export class JournalReader {
   /** The first event of the last batch that begins at or before a time; 1: there is none. @throws `data_corrupt` */
   firstSeqAt(tNs: number): number {
     if (tNs < 0) return 1;
-    const key = this.#rows.lastKey({ from: JOURNAL.from, to: journalRange(tNs + 1).from });
+    const key = this.#rows.lastKey({
+      from: JOURNAL.from,
+      to: journalRange(Math.floor(tNs) + 1).from,
+    });
     return key === undefined ? 1 : this.#rows.key(key, "journal").seq;
   }
 

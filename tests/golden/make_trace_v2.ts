@@ -17,9 +17,11 @@ export function digestsOf(dir: string): { timeline: string; trees: string[] } {
   const digest = (lines: readonly string[]) => sha256Hex(Buffer.from(lines.join("\n")));
   const trace = Trace.open(dir);
   try {
-    const { lastSeq } = trace.range();
+    const { lastSeq, first } = trace.range();
     const trees: string[] = [];
-    for (let seq = 0; seq <= lastSeq; seq += STEP) trees.push(digest(treeAt(trace, seq)));
+    for (let seq = first?.seq ?? 0; seq <= lastSeq; seq += STEP) {
+      trees.push(digest(treeAt(trace, seq)));
+    }
     return { timeline: digest(timelineOf(dir)), trees };
   } finally {
     trace.close();

@@ -47,7 +47,7 @@ export function treeOf(history: History, trace: Trace): string[] {
       history.gaps,
       history.lastSeq,
       history.lastNs,
-      history.unseenSince,
+      ...(history.unseenSince === 0 ? [] : [history.unseenSince]),
     ]),
   );
   return lines;
