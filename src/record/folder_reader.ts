@@ -31,8 +31,9 @@ export class FolderReader {
   readonly #halves = new Uint16Array(this.#buffer.bytes.buffer);
   readonly #text = Buffer.from(this.#buffer.bytes.buffer);
   readonly #base = ptr(this.#buffer.bytes);
-  /** By entry, in order. */
   readonly #keys = new Float64Array(ENTRIES_MAX);
+  /** Where each entry begins, in order. */
+  readonly #starts = new Uint16Array(ENTRIES_MAX);
 
   /** The buffer that names stand in. */
   get bytes(): Uint8Array {
@@ -59,13 +60,23 @@ export class FolderReader {
       }
       at += length;
     }
-    this.#keys.subarray(0, count).sort();
+    this.#order(count);
     return count;
+  }
+
+  #order(count: number): void {
+    const [keys, starts] = [this.#keys, this.#starts];
+    keys.subarray(0, count).sort();
+    for (let i = 0; i < count; i++) {
+      const key = keys[i] as number;
+      // the remainder of doubles is a slow call
+      starts[i] = (key - Math.floor(key / PLACES) * PLACES) * 8;
+    }
   }
 
   /** d_type of an entry. */
   type(entry: number): number {
-    return this.#buffer.bytes[this.#start(entry) + TYPE_OFFSET] as number;
+    return this.#buffer.bytes[(this.#starts[entry] as number) + TYPE_OFFSET] as number;
   }
 
   /** Of the name as a C string. */
@@ -75,7 +86,7 @@ export class FolderReader {
 
   /** Where in `bytes` the name begins. */
   nameAt(entry: number): number {
-    return this.#start(entry) + NAME_OFFSET;
+    return (this.#starts[entry] as number) + NAME_OFFSET;
   }
 
   nameLength(entry: number): number {
@@ -89,10 +100,6 @@ export class FolderReader {
   name(entry: number): string {
     const start = this.nameAt(entry);
     return this.#text.toString("latin1", start, start + this.nameLength(entry));
-  }
-
-  #start(entry: number): number {
-    return (this.#keys[entry] as number) % PLACES * 8;
   }
 
   #isDots(at: number): boolean {
