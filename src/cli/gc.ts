@@ -15,9 +15,9 @@ interface GcFlags {
 }
 
 const HELP = `
-Without a budget nothing that the trace says changes. With one, the oldest events are folded into the state that the
-recording begins with: what remains is as exact as before, and times before it are refused. Killed at any point, the
-trace is as it was or as it should be.
+Without a budget nothing that the trace says changes. With one, the trace is packed (see compact), and what is then too
+old or too much is folded into the state that the recording begins with: what remains is as exact as before, and
+times before it are refused. Killed at any point, the trace is as it was or as it should be.
 
 Examples:
   diffkeeper gc

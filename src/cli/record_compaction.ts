@@ -52,7 +52,8 @@ export class RecordCompaction implements Companion {
     this.#dir = dir;
     this.#budget = how.budget;
     const pendingMax = how.ringBytes * COMPACT_PENDING_PART;
-    const pack = mode === "on";
+    // history that goes is packed before: what stays of it lies together then
+    const pack = mode === "on" || this.hasBudget;
     const budget = this.hasBudget ? { budget: how.budget } : {};
     this.#background = new BackgroundCompactor({ dir, pendingMax, pack, ...budget });
   }

@@ -7,7 +7,9 @@ import { GC_ROUNDS_MAX } from "../base/limits.ts";
 import { Trace } from "../history/trace.ts";
 import { CompactStore } from "../store/compact_store.ts";
 import { findTraceFile } from "../store/trace_open.ts";
-import { EFFORT_SMALL } from "./blob_maker.ts";
+import { EFFORT_FAST, EFFORT_SMALL } from "./blob_maker.ts";
+import { compactTrace } from "./compact_trace.ts";
+import { settingsOf } from "./compactor.ts";
 import { eventAt, eventBeyond } from "./fold_point.ts";
 import { foldHistory, type FoldResult } from "./history_fold.ts";
 
@@ -36,6 +38,12 @@ export interface GcReport {
 export function gcTrace(dir: string, budget: Budget = {}): GcReport {
   const path = findTraceFile(dir);
   const bytesBefore = sizeOf(path);
+  const { maxBytes, keepNs } = budget;
+  const isSmall = maxBytes !== undefined && bytesBefore <= maxBytes && keepNs === undefined;
+  // packed first: less history has to go, and what stays of rows that go lies together in them
+  if ((maxBytes !== undefined || keepNs !== undefined) && !isSmall) {
+    compactTrace(dir, { settings: settingsOf(EFFORT_FAST) });
+  }
   const store = CompactStore.openAlone(dir);
   let result: FoldResult;
   try {
