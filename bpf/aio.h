@@ -9,13 +9,19 @@
 #define AIO_CALLS_MAX 256 /* iocbs of one io_submit that are looked at; the rest is a loss */
 
 /* Adds to st->iov_bytes what a vector of buffers holds. Global, as what follows: verified once, not at each place it is used. */
+__noinline int vector_add(struct task_state *st, u64 user) {
+  struct iovec v = {};
+  if (!st) return 0;
+  u32 bytes = read_vector(&v, user, st->is32);
+  st->iov_bytes += v.len;
+  return bytes;
+}
+
 __noinline int vectors_bytes(struct task_state *st, u64 user, u64 count) {
   if (!st) return 0;
   for (u32 i = 0; i < AIO_VECTORS_MAX; i++) {
-    struct iovec v = {};
     if (i >= count) break;
-    user += read_vector(&v, user, st->is32);
-    st->iov_bytes += v.len;
+    user += vector_add(st, user);
   }
   return 0;
 }
@@ -54,26 +60,29 @@ __noinline int aio_write(struct task_state *st, u64 user) {
   return 0;
 }
 
-/* Global, so that it is verified once. Looks at PART_STEPS iocbs. */
-__noinline int aio_part(struct task_state *st, u64 list, u32 count) {
+/* The i-th of a list of pointers to iocbs. */
+__noinline int aio_one(struct task_state *st, u64 list, u32 i) {
+  u64 user = 0;
   if (!st) return 0;
+  u32 bytes = st->is32 ? 4 : 8;
+  if (!bpf_probe_read_user(&user, bytes, (void *)(list + i * bytes))) aio_write(st, user);
+  return 0;
+}
+
+__noinline int aio_part(struct task_state *st, u64 list, u32 first, u32 count) {
   for (u32 i = 0; i < PART_STEPS; i++) {
-    u64 user = 0;
-    if (i >= count) break;
-    u32 bytes = st->is32 ? 4 : 8;
-    if (!bpf_probe_read_user(&user, bytes, (void *)(list + i * bytes))) aio_write(st, user);
+    if (first + i >= count) break;
+    aio_one(st, list, first + i);
   }
   return 0;
 }
 
 /* io_submit took the first `count` of its iocbs. */
-__noinline int aio_exit(struct task_state *st, u64 list, u64 count) {
-  if (!st) return 0;
+static __always_inline void aio_exit(struct task_state *st, u64 list, u64 count) {
   if (count > AIO_CALLS_MAX) lost(DK_LOST_RING);
   for (u32 i = 0; i < AIO_CALLS_MAX / PART_STEPS; i++) {
     if (i * PART_STEPS >= count) break;
-    aio_part(st, list + i * PART_STEPS * (st->is32 ? 4 : 8), count - i * PART_STEPS);
+    aio_part(st, list, i * PART_STEPS, count);
   }
-  return 0;
 }
 #endif

@@ -16,19 +16,30 @@
 #define COPY_CACHED_BYTES (64 << 10) /* longer copies are told by reference */
 #define COPY_UNORDERED_BYTES (1 << 20) /* the same where nobody knows their place */
 
+/* One level down from s->entry towards a page index. Returns 1 at the end, -1 when the index lies outside. */
+__noinline int folio_step(struct scratch *s, u64 index, u32 is_top) {
+  if (!s) return -1;
+  u64 entry = s->entry;
+  if ((entry & 3) != 2 || entry < PAGE_BYTES) return 1;
+  struct xa_node *node = (void *)(entry - 2);
+  u64 at = index >> BPF_CORE_READ(node, shift);
+  if (is_top && at > 63) return -1;
+  bpf_probe_read_kernel(&entry, sizeof(entry), &node->slots[at & 63]);
+  if ((entry & 3) == 2 && entry < PAGE_BYTES) /* part of a larger folio: its first slot */
+    bpf_probe_read_kernel(&entry, sizeof(entry), &node->slots[(entry >> 2) & 63]);
+  s->entry = entry;
+  return 0;
+}
+
 /* The folio at a page index (lib/xarray.c): bits 0 and 1 say what an entry is. 0: none, or swapped out. */
-static __always_inline u64 folio_at(struct address_space *mapping, u64 index) {
-  u64 entry = (u64)BPF_CORE_READ(mapping, i_pages.xa_head);
+static __always_inline u64 folio_at(struct scratch *s, struct address_space *mapping, u64 index) {
+  s->entry = (u64)BPF_CORE_READ(mapping, i_pages.xa_head);
   for (u32 i = 0; i < XA_LEVELS_MAX; i++) {
-    if ((entry & 3) != 2 || entry < PAGE_BYTES) break;
-    struct xa_node *node = (void *)(entry - 2);
-    u64 at = index >> BPF_CORE_READ(node, shift);
-    if (i == 0 && at > 63) return 0;
-    bpf_probe_read_kernel(&entry, sizeof(entry), &node->slots[at & 63]);
-    if ((entry & 3) == 2 && entry < PAGE_BYTES) /* part of a larger folio: its first slot */
-      bpf_probe_read_kernel(&entry, sizeof(entry), &node->slots[(entry >> 2) & 63]);
+    int done = folio_step(s, index, i == 0);
+    if (done < 0) return 0;
+    if (done) break;
   }
-  return entry & 3 ? 0 : entry;
+  return s->entry & 3 ? 0 : s->entry;
 }
 
 /* Adds up to a page of the file to s->buf; s->off counts from s->ptr, the place of the call's bytes in the file. Returns 1 when there
@@ -38,15 +49,17 @@ __noinline int cache_piece(struct scratch *s, u64 inode_ptr) {
   struct inode *inode = (void *)inode_ptr;
   struct address_space *mapping = GET(inode, inode, i_mapping);
   u64 at = s->ptr + s->off, in_page = at & (PAGE_BYTES - 1), n = PAGE_BYTES - in_page, rest = s->total - s->off;
-  u32 to = s->len;
+  u64 to = s->len;
   if (s->off >= s->total || to > sizeof(struct dk_write) + DK_CHUNK_BYTES - PAGE_BYTES) return 1;
   if (n > rest) n = rest;
-  __asm__ volatile("" : "+r"(n)); /* kernels below 6.12 do not follow how it was computed: the bound must stand here */
-  if (n > PAGE_BYTES) return -1;
-  struct folio *folio = (void *)folio_at(mapping, at >> PAGE_BITS);
+  struct folio *folio = (void *)folio_at(s, mapping, at >> PAGE_BITS);
   if (!folio) return -1;
   u64 index = BPF_CORE_READ(folio, index);
   u64 page = dk_shared.page_base + (u64)folio * PAGES_TO_BYTES + (((at >> PAGE_BITS) - index) << PAGE_BITS);
+  /* kernels below 6.12 do not follow how these came here: the bounds must stand here */
+  __asm__ volatile("" : "+r"(n), "+r"(to));
+  if (n > PAGE_BYTES) return -1;
+  to &= DK_CHUNK_BYTES - 1; /* it is less, see above */
   if (bpf_probe_read_kernel(s->buf + to, n, (void *)(page + in_page))) return -1;
   if (BPF_CORE_READ(folio, mapping) != mapping) return -1; /* it went meanwhile */
   s->len = to + n;
@@ -166,23 +179,30 @@ __noinline int short_send(struct dk_write *w, struct task_state *st, u64 wanted)
   return 0;
 }
 
-/* The recorder's own call: `pfn` is where the first page of the file lies in memory, and `pattern` what it begins with. Tries each
- * place where the direct map can begin, downwards from a pointer into it. */
+/* Does the direct map begin where this address would be `page`, of which the first bytes are a pattern? */
+__noinline int page_base_at(u64 page, u64 at, u64 pattern) {
+  u64 found[2] = {};
+  if (bpf_probe_read_kernel(found, sizeof(found), (void *)at)) return 0;
+  if (found[0] != pattern || found[1] != ~pattern) return 0;
+  dk_shared.page_base = at - page * PAGES_TO_BYTES;
+  return 1;
+}
+
 __noinline int page_base_try(u64 page, u64 start, u64 pattern) {
-  for (u32 i = 0; i < PART_STEPS; i++) {
-    u64 at = start - ((u64)i << GIB_BITS), found[2] = {};
-    if (bpf_probe_read_kernel(found, sizeof(found), (void *)at)) continue;
-    if (found[0] != pattern || found[1] != ~pattern) continue;
-    dk_shared.page_base = at - page * PAGES_TO_BYTES;
-    return 1;
-  }
+  for (u32 i = 0; i < PART_STEPS; i++)
+    if (page_base_at(page, start - ((u64)i << GIB_BITS), pattern)) return 1;
   return 0;
 }
 
+/* The recorder's own call: `pfn` is where the first page of the file lies in memory, and `pattern` what it begins with. Tries each
+ * place where the direct map can begin, downwards from a pointer into it. */
 __noinline int page_base_find(u64 inode_ptr, u64 pfn, u64 pattern) {
   struct inode *inode = (void *)inode_ptr;
   if (!bpf_core_type_exists(struct folio) || bpf_core_type_size(struct page) != PAGE_BYTES / PAGES_TO_BYTES) return 0;
-  u64 page = folio_at(BPF_CORE_READ(inode, i_mapping), 0);
+  struct scratch *s = scratch_try();
+  if (!s) return 0;
+  u64 page = folio_at(s, BPF_CORE_READ(inode, i_mapping), 0);
+  scratch_put(s);
   u64 start = (inode_ptr >> GIB_BITS << GIB_BITS) + (pfn << PAGE_BITS);
   if (!page) return 0;
   for (u32 i = 0; i < MEMORY_GIB_MAX / PART_STEPS; i++)

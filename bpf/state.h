@@ -130,6 +130,7 @@ struct scratch {
   u32 bound;       /* the walk left a mount whose root is not its filesystem's: a bind mount */
   u32 within;      /* the walk stays in the filesystem: where the inode lies, whatever name led to it */
   u64 iov, ptr, left, off, total; /* where a copy of payload stands */
+  u64 entry;       /* where a walk to a page stands */
   u64 is32;        /* the vector is a 32-bit program's */
   u8 buf[SCRATCH_BYTES];
 };
