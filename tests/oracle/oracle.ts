@@ -144,13 +144,15 @@ async function record(options: OracleOptions, folder: RunFolder): Promise<string
   // --wait: a process that is killed in a call may end after the command
   const argv = ["record", "--quiet", "--wait", "--state-dir", folder.trace];
   argv.push("--watch", folder.watched);
+  const stderr = openSync(folder.at("stderr"), "w");
   const child = Bun.spawn(
     [folder.binary, ...argv, ...options.recordArgs ?? [], "--", ...workload],
     {
       cwd: options.folder,
-      stdio: ["ignore", "inherit", openSync(folder.at("stderr"), "w")],
+      stdio: ["ignore", "inherit", stderr],
     },
   );
+  closeSync(stderr); // else the filesystem it lies on cannot be unmounted
   try {
     await waitFor(folder.at("ready"), child);
     const names = await takePoints(options, folder);
