@@ -11,4 +11,9 @@ export {
   type DeltaEncodeOptions,
 } from "./delta.ts";
 export { moduleBytes, releaseModule } from "./module.ts";
-export { zstdDecode, type ZstdDecodeOptions, zstdEncode, type ZstdEncodeOptions } from "./zstd.ts";
+export {
+  zstdDecode,
+  type ZstdDecodeOptions,
+  zstdEncode,
+  type ZstdEncodeOptions,
+} from "../src/format/zstd.ts";

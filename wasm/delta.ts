@@ -20,7 +20,7 @@ import {
 } from "./delta_streams.ts";
 import { BaseWindow } from "./delta_window.ts";
 import { WindowChoice } from "./window_choice.ts";
-import { zstdDecode, zstdEncode } from "./zstd.ts";
+import { zstdDecode, zstdEncode } from "../src/format/zstd.ts";
 
 const VERSION = 1;
 /** Bodies shorter than this are never smaller as a frame. */

@@ -58,8 +58,8 @@ export const TRACE_BUSY_MS = 2_000;
 /** Payload bytes a reader keeps in memory; the least recently used rows go first. */
 export const READER_CACHE_BYTES_MAX = 1 << 26;
 
-/** Blobs that may be followed to unpack one: each step down halves its index in its series, so eight do. Longer is damage. */
-export const BLOB_CHAIN_MAX = 32;
+/** Blobs that may be followed to unpack one; the compactor makes at most 72. Longer is damage. */
+export const BLOB_CHAIN_MAX = 80;
 
 /** Rows a reader fetches at once where it lists small rows (processes, versions). */
 export const READER_PAGE_ROWS_MAX = 1_000;
@@ -257,20 +257,41 @@ assert(
 /** Free bytes of a trace from which on it is worth writing anew to give them back. */
 export const TRACE_VACUUM_BYTES_MIN = 1 << 16;
 
-/** SQLite page of a trace written anew: packed rows are small, and each wastes half a page. */
-export const TRACE_PACKED_PAGE_BYTES = 1 << 12;
+/** SQLite page of a trace written anew: packed rows are small, and each wastes half a page. A large trace has larger pages. */
+export const TRACE_PACKED_PAGE_BYTES = 1 << 10;
+export const TRACE_LARGE_PAGE_BYTES = 1 << 12;
+
+/** Bytes of a packed trace from which on it is large. */
+export const TRACE_LARGE_BYTES_MIN = 1 << 26;
 
 /** Versions of a file that are differences from each other; then one is stored whole again. Each names a base by one byte. */
 export const SERIES_INDEX_MAX = 127;
 
+/** Of a series every so manieth version is a difference from a much earlier one, so that chains stay short. */
+export const SERIES_STRIDE = 16;
+
 /** Content from this size on is cut where its bytes say so, that equal parts are found wherever they stand. */
 export const CHUNKED_BYTES_MIN = 1 << 18;
 
-/** Content of files without an earlier version is compressed together up to this size, and whoever reads one unpacks it all. */
-export const SOLID_BYTES_MAX = 1 << 19;
+/** Content is compressed together up to this size, and whoever reads a part unpacks it all, and up to seven others it needs. */
+export const SOLID_BYTES_MAX = 1 << 23;
 
-/** A larger file is not put together with others. */
-export const SOLID_FILE_BYTES_MAX = 1 << 16;
+/** Content that was put together is a prefix for the next from this size on. */
+export const SOLID_PREFIX_BYTES_MIN = 1 << 19;
+
+/** A larger file that is new is not put together with others: it may come again as a whole. */
+export const SOLID_FILE_BYTES_MAX = 1 << 19;
+
+/** Of contents of the start smaller ones are compressed together up to this size: any of them may be read alone, and kept alone. */
+export const START_SOLID_BYTES_MAX = 1 << 20;
+export const START_FILE_BYTES_MAX = 1 << 16;
+
+/** From this size on a file whose earlier version is far away is a difference from it; what one costs beside its bytes. */
+export const ALONE_BYTES_MIN = 1 << 8;
+export const ALONE_COST_BYTES = 64;
+
+/** Bytes that were written here and there in a file are a difference from its earlier version up to this size. */
+export const ALONE_PIECES_BYTES_MAX = 1 << 16;
 
 /** Content that takes more than this when stored gets a `c:` row, where equal content is found; less stands in its batch's row. */
 export const CONTENT_ROW_BYTES_MIN = 1 << 11;
@@ -303,12 +324,18 @@ export const COMPACT_TRACE_BYTES_MIN = 1 << 22;
 /** How long the end of a recording packs what is still raw; the rest is left to `diffkeeper compact`. */
 export const COMPACT_END_MS = 2_000;
 
+/** So much of a trace is packed with the most effort that was asked for, some seconds of it. */
+export const COMPACT_DEEP_BYTES = 1 << 24;
+
+/** Bytes of rows that are packed between two collections of the garbage that this leaves. */
+export const COMPACT_GARBAGE_BYTES = 1 << 24;
+
 /** Extents in one event of a keyframe; a file in more pieces has further events. */
 export const KEYFRAME_EXTENTS_MAX = 100_000;
 
 /** Events after a keyframe before the next one may come, and nodes times this: so keyframes stay a small part of a trace. */
 export const KEYFRAME_EVENTS_MIN = 100_000;
-export const KEYFRAME_EVENTS_PER_NODE = 4;
+export const KEYFRAME_EVENTS_PER_NODE = 8;
 
 /** How often a trace with a budget is looked at while it is recorded. */
 export const LIVE_LOOK_MS = 500;
@@ -332,7 +359,12 @@ export const LIVE_BUSY_MS = 30_000;
 /** Folds of one collection until the trace is as small as was asked for; the last one leaves no events. */
 export const GC_ROUNDS_MAX = 8;
 
-/** Batches that become one packed row at most. */
-export const SEGMENT_ROWS_MAX = 1_024;
+/** Batches that become one packed row: bytes, and events at most, as a reader unpacks all of them for one. */
+export const SEGMENT_BYTES = 1 << 23;
+export const SEGMENT_EVENTS_MAX = 1 << 16;
+export const SEGMENT_ROWS_MAX = 4_096;
 
-assert(SOLID_BYTES_MAX <= CONTENT_CHUNK_BYTES_MAX, "solid content must fit in a content row");
+assert(
+  2 * SOLID_BYTES_MAX <= 2 ** ZSTD_WINDOW_LOG_MAX,
+  "solid content and its prefix must fit in a window",
+);

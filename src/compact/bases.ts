@@ -46,9 +46,21 @@ export class Bases {
   settle(): void {
     for (const node of this.#changed) {
       const name = this.#nameOf.get(node);
-      if (name !== undefined) remember(this.#names, name, node);
+      // one without bytes is none yet: they may come in the next step, and resemble those of the file before
+      if (name !== undefined && !this.#files.has(node)) continue;
+      this.#changed.delete(node);
+      if (name === undefined) continue;
+      const before = this.#names.get(name);
+      if (before !== undefined && before !== node && this.#nameOf.get(before) === name) {
+        this.#files.delete(before);
+        this.#nameOf.delete(before);
+      }
+      remember(this.#names, name, node);
     }
-    this.#changed.clear();
+    for (const oldest of this.#changed) {
+      if (this.#changed.size <= BASE_FILES_MAX) break;
+      this.#changed.delete(oldest);
+    }
   }
 
   /** What a file's next bytes, which go to `at`, are likely to resemble: the bytes there before and around, or what was last. */

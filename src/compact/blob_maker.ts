@@ -3,43 +3,61 @@
  * compressed, and a difference from an earlier version. What was made is unpacked again and compared before it is given out:
  * a recorder must not lose evidence to a compressor.
  *
- * Versions of a file form a series with numbers from 0 on. Version n is a difference from version n & (n - 1), as Subversion's
- * skip-deltas: near enough to be small, and a chain has as many links as n has bits.
+ * Versions of a file form a series with numbers from 0 on. Each is a difference from the one before, but every 16th, the n-th of
+ * these, from the (n & (n - 1))-th of them, as Subversion's skip-deltas: near enough to be small, and a chain has at most 15
+ * links and as many as n has bits.
  */
 import { Buffer } from "node:buffer";
 import { assert } from "../base/assert.ts";
 import {
   CHUNKED_BYTES_MIN,
-  CONTENT_CHUNK_BYTES_MAX,
   CONTENT_ROW_BYTES_MIN,
   SERIES_INDEX_MAX,
+  SERIES_STRIDE,
+  SOLID_BYTES_MAX,
 } from "../base/limits.ts";
 import { ValueKind } from "../format/envelope.ts";
-import { sha256Hex } from "../format/keys.ts";
+import { sha256Hex, type TraceKey } from "../format/keys.ts";
 import { PACKED_POINTER } from "../format/packed_layout.ts";
 import { type Blob, type BlobBase, Codec, encodePackedRow } from "../format/packed_row.ts";
-import { zstdDecode, zstdEncode } from "../format/zstd.ts";
+import { zstdDecodeExact, zstdEncode, type ZstdEncodeOptions } from "../format/zstd.ts";
 import type { CompactStore } from "../store/compact_store.ts";
 import { chunkBorders } from "../../wasm/codecs.ts";
 
-/** How hard to try: levels of zstd (1 to 19). */
+/** How hard to try: how zstd encodes, at levels from 1 to 19. */
 export interface Effort {
   /** For content below `SMALL_BYTES`, where a high level costs little time. */
-  small: number;
-  large: number;
+  small: ZstdEncodeOptions;
+  large: ZstdEncodeOptions;
+  /** For content that was put together. */
+  solid: ZstdEncodeOptions;
+  /** And for the first COMPACT_DEEP_BYTES of a trace: a small one may take its time. */
+  deep: ZstdEncodeOptions;
   /** For the columns of events. */
-  events: number;
+  events: ZstdEncodeOptions;
 }
 
-/** Fast enough to keep up with a recorder. */
-export const EFFORT_FAST: Effort = { small: 3, large: 1, events: 3 };
-/** For a trace that is compacted when nobody waits. */
-export const EFFORT_SMALL: Effort = { small: 12, large: 9, events: 3 };
+/** Fast enough to keep up with a recorder. Tables of 2^19 see most of 16 MiB; those of the level forget it. */
+export const EFFORT_FAST: Effort = {
+  small: { level: 3 },
+  large: { level: 1 },
+  solid: { level: 3, tableLog: 19 },
+  deep: { level: 3, tableLog: 19 },
+  events: { level: 3 },
+};
+/** For a trace that is compacted when nobody waits. Tables by the level would take 200 MB, for the same result. */
+export const EFFORT_SMALL: Effort = {
+  small: { level: 12 },
+  large: { level: 9 },
+  solid: { level: 9, tableLog: 20 },
+  deep: { level: 19, tableLog: 22 },
+  events: { level: 12 },
+};
 
 /** A row of content that a transaction must put. */
 export interface NewContent {
   id: number;
-  sha256: string;
+  key: TraceKey;
   value: Uint8Array;
 }
 
@@ -47,6 +65,14 @@ const SMALL_BYTES = 1 << 16;
 const NOTHING = new Uint8Array(0);
 /** A difference larger than this part of the content is compared with the content compressed alone. */
 const POOR_PART = 0.4;
+/** A prefix must save so much of what was put together, as a part of it alone. */
+const WORTH_PART = 0.9;
+
+/** What a version is a difference from, and its place in its series. */
+export interface SeriesBase {
+  base: BlobBase;
+  index: number;
+}
 
 /** Content that is being packed: bases may lie in it. */
 export interface LocalContent {
@@ -83,12 +109,11 @@ export class BlobMaker {
   }
 
   /**
-   * Stores a run of content. `baseAt` names what the bytes from an offset on are likely to resemble. `cut`: large content may come
-   * again, in parts.
+   * Stores a run of content. `baseAt` names what the bytes from an offset on are likely to resemble. Large content is cut where its
+   * bytes say so: it may come again, in parts.
    */
-  make(bytes: Uint8Array, baseAt: (offset: number) => BlobBase | undefined, cut = true): Blob[] {
-    const wholeMax = cut ? CHUNKED_BYTES_MIN : CONTENT_CHUNK_BYTES_MAX + 1;
-    if (bytes.length < wholeMax) return [this.#one(bytes, baseAt(0))];
+  make(bytes: Uint8Array, baseAt: (offset: number) => BlobBase | undefined): Blob[] {
+    if (bytes.length < CHUNKED_BYTES_MIN) return [this.#one(bytes, baseAt(0))];
     const blobs: Blob[] = [];
     let start = 0;
     for (const end of chunkBorders(bytes)) {
@@ -96,6 +121,25 @@ export class BlobMaker {
       start = end;
     }
     return blobs;
+  }
+
+  /**
+   * Stores content of many files, or of many versions of one, in one piece: repetitions are found wherever in it they stand, and in
+   * `prefix`. Up to SOLID_BYTES_MAX.
+   */
+  solid(bytes: Uint8Array, prefix: SeriesBase | undefined, deep: boolean): Blob {
+    assert(bytes.length <= SOLID_BYTES_MAX, "solid content has a limit");
+    const how = deep ? this.#effort.deep : this.#effort.solid;
+    let blob = this.#encoded(bytes, prefix, how);
+    if (blob.codec === Codec.PREFIX && blob.stored.length > bytes.length * POOR_PART) {
+      // what was before hardly helps: then it need not be unpacked, nor kept, for this
+      const alone = this.#encoded(bytes, undefined, how);
+      if (alone.stored.length * WORTH_PART < blob.stored.length) blob = alone;
+    }
+    this.#check(bytes, blob);
+    if (blob.stored.length < CONTENT_ROW_BYTES_MIN) return blob;
+    const id = this.#store.reserveId();
+    return this.#elsewhere(blob, id, { sort: "data", n: id });
   }
 
   #one(bytes: Uint8Array, base: BlobBase | undefined): Blob {
@@ -106,13 +150,17 @@ export class BlobMaker {
     if (known !== undefined) return elsewhere(bytes.length, known);
     const blob = this.#smallest(bytes, base);
     this.#check(bytes, blob);
-    if (blob.stored.length < CONTENT_ROW_BYTES_MIN || isSmall) return blob;
+    if (isSmall || blob.stored.length < CONTENT_ROW_BYTES_MIN) return blob;
     const id = this.#store.reserveId();
-    const value = encodePackedRow(ValueKind.PACKED_DATA, [blob]);
-    this.contents.push({ id, sha256, value });
     this.#pending.set(sha256, id);
+    return this.#elsewhere(blob, id, { sort: "content", sha256 });
+  }
+
+  /** Gives a blob a row of its own. */
+  #elsewhere(blob: Blob, id: number, key: TraceKey): Blob {
+    this.contents.push({ id, key, value: encodePackedRow(ValueKind.PACKED_DATA, [blob]) });
     this.#made.set(id, blob);
-    return elsewhere(bytes.length, id);
+    return elsewhere(blob.length, id);
   }
 
   /** One compressed blob for a row of content that is there already; undefined: it would not be smaller. */
@@ -128,38 +176,44 @@ export class BlobMaker {
   }
 
   #smallest(bytes: Uint8Array, near: BlobBase | undefined): Blob {
-    const level = bytes.length < SMALL_BYTES ? this.#effort.small : this.#effort.large;
-    const checksum = Bun.hash.xxHash3(bytes);
+    const how = bytes.length < SMALL_BYTES ? this.#effort.small : this.#effort.large;
+    const blob = this.#encoded(bytes, near === undefined ? undefined : this.baseOf(near), how);
+    if (blob.codec !== Codec.PREFIX || blob.stored.length < bytes.length * POOR_PART) return blob;
+    const alone = this.#encoded(bytes, undefined, how);
+    return alone.stored.length < blob.stored.length ? alone : blob;
+  }
+
+  /** Compressed in one way, or whole where that is not smaller. */
+  #encoded(bytes: Uint8Array, series: SeriesBase | undefined, how: ZstdEncodeOptions): Blob {
     const blob: Blob = {
       length: bytes.length,
       codec: Codec.RAW,
       index: 0,
-      checksum,
+      checksum: Bun.hash.xxHash3(bytes),
       stored: bytes,
     };
-    const found = near === undefined ? undefined : this.#baseOf(near);
-    if (found !== undefined) {
-      const { base, index } = found;
-      const stored = zstdEncode(bytes, level, this.#bytesOf(base));
-      if (stored.length < bytes.length) {
-        Object.assign(blob, { codec: Codec.PREFIX, index, base, stored });
-      }
-      if (stored.length < bytes.length * POOR_PART) return blob;
-    }
-    const alone = zstdEncode(bytes, level);
-    if (alone.length >= blob.stored.length) return blob;
-    return { length: bytes.length, codec: Codec.ZSTD, index: 0, checksum, stored: alone };
+    const prefix = series === undefined ? {} : { prefix: this.#bytesOf(series.base) };
+    const stored = zstdEncode(bytes, { ...how, ...prefix });
+    if (stored.length >= bytes.length) return blob;
+    if (series === undefined) return { ...blob, codec: Codec.ZSTD, stored };
+    return { ...blob, codec: Codec.PREFIX, stored, ...series };
   }
 
-  /** The version that the next one of a series is a difference from; undefined: a new series begins. */
-  #baseOf(near: BlobBase): { base: BlobBase; index: number } | undefined {
-    const index = (this.#blobOf(near)?.index ?? 0) + 1;
+  /**
+   * The version that the next one of a series is a difference from, when `near` is the one before it; undefined: a new series
+   * begins.
+   */
+  baseOf(near: BlobBase): SeriesBase | undefined {
+    const whole = this.#blobOf(near);
+    // a part of what was put together is no version of a series
+    const index = (whole?.length === near.length ? whole.index : 0) + 1;
     if (index > SERIES_INDEX_MAX) return undefined;
-    const wanted = index & (index - 1);
+    const wanted = baseIndex(index);
     let base = near;
     for (let steps = 0; steps <= SERIES_INDEX_MAX; steps++) {
       const blob = this.#blobOf(base);
-      if (blob?.base === undefined || blob.index <= wanted) return { base, index };
+      const isWhole = blob?.length === base.length;
+      if (!isWhole || blob.base === undefined || blob.index <= wanted) return { base, index };
       base = blob.base;
     }
     return undefined;
@@ -188,9 +242,16 @@ export class BlobMaker {
   #check(bytes: Uint8Array, blob: Blob): void {
     if (blob.codec === Codec.RAW) return;
     const base = blob.base === undefined ? undefined : this.#bytesOf(blob.base);
-    const again = zstdDecode(blob.stored, blob.length, base);
+    const again = zstdDecodeExact(blob.stored, blob.length, base);
     assert(Buffer.compare(again, bytes) === 0, "what was compressed must come back");
   }
+}
+
+/** The version that version `index` of a series is a difference from. */
+function baseIndex(index: number): number {
+  if (index % SERIES_STRIDE !== 0) return index - 1;
+  const anchor = index / SERIES_STRIDE;
+  return (anchor & (anchor - 1)) * SERIES_STRIDE;
 }
 
 function elsewhere(length: number, row: number): Blob {

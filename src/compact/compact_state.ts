@@ -5,6 +5,7 @@
  */
 import { ValueKind, wrap } from "../format/envelope.ts";
 import type { EventCursor } from "../format/event_codec.ts";
+import type { ZstdEncodeOptions } from "../format/zstd.ts";
 import { History } from "../history/fold.ts";
 import { decodeFold } from "../history/fold_info.ts";
 import {
@@ -64,8 +65,8 @@ export class CompactState {
   }
 
   /** The values of a keyframe's rows, the one that is JSON first. */
-  keyframe(level: number): { rest: KeyframeRest; values: Uint8Array[] } {
-    const values = stateRows(keyframeEvents(this.#history, this.#places), level);
+  keyframe(how: ZstdEncodeOptions): { rest: KeyframeRest; values: Uint8Array[] } {
+    const values = stateRows(keyframeEvents(this.#history, this.#places), how);
     const rest = { ...keyframeRest(this.#history, this.#baselineGaps), parts: values.length };
     const json = wrap(ValueKind.JSON, utf8.encode(JSON.stringify(rest)));
     return { rest, values: [json, ...values] };

@@ -5,18 +5,22 @@
  */
 import { asDiffKeeperError } from "../base/error.ts";
 import {
-  JOURNAL_BATCH_BYTES_MAX,
+  COMPACT_DEEP_BYTES,
+  COMPACT_GARBAGE_BYTES,
   KEYFRAME_EVENTS_MIN,
   KEYFRAME_EVENTS_PER_NODE,
+  SEGMENT_BYTES,
+  SEGMENT_EVENTS_MAX,
   SEGMENT_ROWS_MAX,
+  SOLID_PREFIX_BYTES_MIN,
 } from "../base/limits.ts";
 import { openBatch } from "../format/batch_value.ts";
-import { ValueKind } from "../format/envelope.ts";
+import { ENVELOPE_BYTES, ValueKind } from "../format/envelope.ts";
 import { EventCursor } from "../format/event_codec.ts";
 import { EventPacker } from "../format/event_packer.ts";
 import { unpackEvents } from "../format/event_unpacker.ts";
 import { buildKey, rangeOf } from "../format/keys.ts";
-import { type Blob, encodePackedRow } from "../format/packed_row.ts";
+import { type Blob, type BlobBase, encodePackedRow } from "../format/packed_row.ts";
 import { EventFlag } from "../format/trace_event.ts";
 import { encodePackedJson } from "../format/packed_json.ts";
 import { zstdEncode } from "../format/zstd.ts";
@@ -28,7 +32,7 @@ import { BlobMaker, type Effort } from "./blob_maker.ts";
 import { checkPacked } from "./event_check.ts";
 import { CompactState } from "./compact_state.ts";
 import { learnContent, learnNames, learnStreams } from "./lessons.ts";
-import { layOut } from "./segment.ts";
+import { layOut, solidOf } from "./segment.ts";
 
 /** A data row that a step packs. */
 interface PackedData {
@@ -46,8 +50,10 @@ export interface CompactSettings {
   keyframeEvents: number;
   /** And as many for each node that a keyframe has to hold. */
   keyframeEventsPerNode: number;
-  /** Bytes of batches that become one row, about. */
+  /** Bytes of batches that become one row, at most, if it is more than one batch. */
   segmentBytes: number;
+  /** Bytes of content put together from which on it is a prefix for the next. */
+  solidPrefixBytes: number;
 }
 
 /** The settings for an effort. */
@@ -56,7 +62,8 @@ export function settingsOf(effort: Effort): CompactSettings {
     effort,
     keyframeEvents: KEYFRAME_EVENTS_MIN,
     keyframeEventsPerNode: KEYFRAME_EVENTS_PER_NODE,
-    segmentBytes: JOURNAL_BATCH_BYTES_MAX,
+    segmentBytes: SEGMENT_BYTES,
+    solidPrefixBytes: SOLID_PREFIX_BYTES_MIN,
   };
 }
 
@@ -78,6 +85,9 @@ export class Compactor {
   readonly #maker: BlobMaker;
   readonly #packer = new EventPacker();
   #state: CompactState;
+  /** The last content that was put together. */
+  #solid: BlobBase | undefined;
+  #garbageBytes = 0;
   /** Where each sort of rows goes on: behind the last one that was looked at. */
   readonly #from = new Map<Sort, Uint8Array>();
 
@@ -119,7 +129,7 @@ export class Compactor {
         const row = this.#store.first({ from: at, to });
         if (row === undefined || Buffer.compare(row.key, until) >= 0) break;
         const { cursor } = openBatch(row.value, row.id);
-        this.#learn(cursor);
+        this.#learn(cursor, row.id);
         this.#state.fold(cursor, row.id, true);
         at = keyAfter(row.key);
       }
@@ -133,9 +143,16 @@ export class Compactor {
     this.progress.lastSeq = number("last_seq");
   }
 
-  #learn(cursor: EventCursor): void {
+  #learn(cursor: EventCursor, row: number): void {
     learnNames(this.#bases, cursor);
     learnContent(this.#bases, cursor, this.#store.content);
+    this.#learnSolid(row);
+  }
+
+  #learnSolid(row: number): void {
+    const packed = this.#store.content.packed(row);
+    if (packed === undefined) return;
+    this.#solid = solidOf(row, packed, this.#settings.solidPrefixBytes) ?? this.#solid;
   }
 
   #next(sort: Sort): Row | undefined {
@@ -176,7 +193,7 @@ export class Compactor {
       key: Buffer.from(row.key).toString("latin1"),
       info: this.#store.rows.json(row),
     }));
-    const value = encodePackedJson(objects, this.#settings.effort.small);
+    const value = encodePackedJson(objects, this.#settings.effort.small.level);
     this.#commit([], [{ id: first.id, value }], rows.slice(1), {});
     return true;
   }
@@ -207,18 +224,22 @@ export class Compactor {
 
   #journalStep(final: boolean): boolean {
     const rows: Row[] = [];
-    let bytes = 0;
+    let [bytes, events] = [0, 0];
     let from = this.#from.get("journal") ?? rangeOf("journal").from;
     const { segmentBytes } = this.#settings;
-    while (bytes < segmentBytes && rows.length < SEGMENT_ROWS_MAX) {
+    let isFull = false;
+    while (!isFull) {
       const row = this.#store.first({ from, to: rangeOf("journal").to });
       if (row === undefined) break;
-      if (rows.length > 0 && bytes + row.value.length > 2 * segmentBytes) break;
+      isFull = rows.length > 0 && bytes + row.value.length > segmentBytes;
+      if (isFull) break;
       rows.push(row);
       bytes += row.value.length;
+      events += batchCount(row.value);
       from = keyAfter(row.key);
+      isFull = events >= SEGMENT_EVENTS_MAX || rows.length >= SEGMENT_ROWS_MAX;
     }
-    if (rows.length === 0 || (bytes < segmentBytes && !final)) return false;
+    if (rows.length === 0 || (!isFull && !final)) return false;
     this.#from.set("journal", from);
     this.#pack(rows);
     return true;
@@ -241,7 +262,14 @@ export class Compactor {
     const cursors = values.map((value) => new EventCursor(value));
     if (packer.hasNames) { for (const cursor of cursors) learnNames(this.#bases, cursor); }
     const data = packer.hasExtents ? cursors.flatMap((cursor) => this.#packData(cursor)) : [];
-    const { content, blobs } = layOut(packer, this.#bases, this.#maker, first.id);
+    const { content, blobs } = layOut(packer, {
+      bases: this.#bases,
+      maker: this.#maker,
+      row: first.id,
+      solid: this.#solid,
+      // by what was packed before, so that one that is killed goes on as it began
+      deep: this.progress.bytesBefore < COMPACT_DEEP_BYTES,
+    });
     const packed = packer.pack();
     const unpacked = unpackEvents(packed, first.id);
     checkPacked(values, unpacked, content);
@@ -256,7 +284,17 @@ export class Compactor {
     // names are learned already
     if (!packer.hasExtents) learnStreams(this.#bases, packer, first.id, this.#store.content);
     else learnContent(this.#bases, cursor, this.#store.content);
+    this.#learnSolid(first.id);
     this.#state.fold(cursor, first.id, packer.hasNames);
+    this.#collect(values.reduce((sum, value) => sum + value.length, 0));
+  }
+
+  /** Gives back the memory of what was read: the runtime would wait until it is much more. */
+  #collect(bytes: number): void {
+    this.#garbageBytes += bytes;
+    if (this.#garbageBytes < COMPACT_GARBAGE_BYTES) return;
+    this.#garbageBytes = 0;
+    Bun.gc(true);
   }
 
   /** One by one, so that only those stay raw that must. */
@@ -273,7 +311,7 @@ export class Compactor {
     }
     const { cursor } = openBatch(only.value, only.id);
     this.#commit([], []);
-    this.#learn(cursor);
+    this.#learn(cursor, only.id);
     this.#state.fold(cursor, only.id, true);
   }
 
@@ -353,12 +391,11 @@ export class Compactor {
     for (const { value } of [...values, ...contents]) this.progress.bytesAfter += value.length;
     try {
       store.begin();
-      for (const { id, sha256, value } of contents) {
-        store.insert({ sort: "content", sha256 }, id, value);
-      }
+      for (const { id, key, value } of contents) store.insert(key, id, value);
       for (const { id, value } of values) store.replace(id, value);
       for (const row of removed) store.remove(row.id);
-      store.count({ ...change, contents: contents.length });
+      const data = contents.filter(({ key }) => key.sort === "data").length;
+      store.count({ ...change, contents: contents.length - data, data });
       store.commit(this.#json());
     } catch (thrown) {
       store.rollback();
@@ -379,3 +416,9 @@ const PROCESSES_PER_ROW = 4_096;
 /** Rows of the index that one transaction removes. */
 const VERSION_ROWS_PER_STEP = 500;
 const DATA_LETTER = buildKey({ sort: "data", n: 0 })[0];
+
+/** Events of a batch, as its header says; the packer checks it. */
+function batchCount(value: Uint8Array): number {
+  const view = new DataView(value.buffer, value.byteOffset, value.length);
+  return value.length < ENVELOPE_BYTES + 4 ? 0 : view.getUint32(ENVELOPE_BYTES, true);
+}

@@ -1,12 +1,20 @@
 /**
- * A segment: event batches that follow each other and become one packed row. Says where the payload of each file goes: files with an
- * earlier version one by one, each a difference from it, all others together, so that small files that resemble each other
- * are compressed together. The earlier version may stand in the segment itself.
+ * A segment: event batches that follow each other and become one packed row. Says where the payload of each file goes: most of it
+ * together, one file behind the other, compressed in large blobs that each have an earlier one as prefix, so that whatever comes
+ * again within some megabytes costs next to nothing, wherever it stands. Alone go files whose earlier version is farther away, as
+ * a difference from it, and large ones that may come again as a whole.
  */
-import { CHUNKED_BYTES_MIN, SOLID_BYTES_MAX, SOLID_FILE_BYTES_MAX } from "../base/limits.ts";
-import type { EventPacker } from "../format/event_packer.ts";
+import {
+  ALONE_BYTES_MIN,
+  ALONE_COST_BYTES,
+  ALONE_PIECES_BYTES_MAX,
+  CHUNKED_BYTES_MIN,
+  SOLID_BYTES_MAX,
+  SOLID_FILE_BYTES_MAX,
+} from "../base/limits.ts";
+import type { EventPacker, PayloadStream } from "../format/event_packer.ts";
 import { PACKED_POINTER } from "../format/packed_layout.ts";
-import type { Blob, BlobBase } from "../format/packed_row.ts";
+import type { Blob, BlobBase, PackedRow } from "../format/packed_row.ts";
 import type { Bases } from "./bases.ts";
 import type { BlobMaker, LocalContent } from "./blob_maker.ts";
 
@@ -16,58 +24,125 @@ export interface Laid {
   blobs: Blob[];
 }
 
+/** What a segment is laid out with. */
+export interface LayOutOptions {
+  bases: Bases;
+  maker: BlobMaker;
+  /** Id that the packed row will have. */
+  row: number;
+  /** The last blob before that others were put together in. */
+  solid: BlobBase | undefined;
+  /** Whether more time may be taken. */
+  deep: boolean;
+}
+
 interface Run {
   start: number;
   length: number;
-  /** It may come again in parts: it is neither part of a file that only grows nor many small files. */
-  cut: boolean;
   /** Undefined: it has no earlier version. */
   baseAt: ((offset: number) => BlobBase | undefined) | undefined;
   blobs: Blob[];
 }
 
-const none = () => undefined;
+/** How a stream is stored: with others, or alone, as a difference from the stream `before` in the segment if that is not -1. */
+interface Lot {
+  alone: boolean;
+  before: number;
+}
 
-/** Places the payload of the batches in the packer, and stores it. `row` is the id that the packed row will have. */
-export function layOut(
-  packer: EventPacker,
-  bases: Bases,
-  maker: BlobMaker,
-  row: number,
-): Laid {
-  const earlier = versionsWithin(packer, bases);
-  const starts: number[] = new Array(packer.streams.length).fill(0);
+const none = () => undefined;
+/** What compression makes of text at the least, as a part; to weigh a first version against many differences. */
+const TEXT_PART = 1 / 4;
+
+/** Places the payload of the batches in the packer, and stores it. */
+export function layOut(packer: EventPacker, options: LayOutOptions): Laid {
+  const { bases, maker, row } = options;
+  const { streams } = packer;
+  const lots = draw(streams, options);
+  const starts: number[] = new Array(streams.length).fill(0);
   const runs: Run[] = [];
   let next = 0;
-  let solid: Run | undefined;
-  for (const withBase of [true, false]) {
-    for (const [index, { key, bytes, at }] of packer.streams.entries()) {
-      const before = earlier[index] ?? -1;
-      const hasBase = before >= 0 || (key >= 0 && bases.find(key, at) !== undefined);
-      if (hasBase !== withBase) continue;
-      starts[index] = next;
-      next += bytes;
-      const joins = !hasBase && bytes <= SOLID_FILE_BYTES_MAX;
-      if (joins && solid !== undefined && solid.length + bytes <= SOLID_BYTES_MAX) {
-        solid.length += bytes;
-        continue;
-      }
-      const cut = !joins && !bases.isAppended(key, at);
-      const length = packer.streams[before]?.bytes ?? 0;
-      const baseAt = !hasBase
-        ? undefined
-        : before >= 0
-        ? () => ({ row, offset: PACKED_POINTER + (starts[before] ?? 0), length })
-        : (offset: number) => bases.find(key, at + offset);
-      const run: Run = { start: next - bytes, length: bytes, cut, baseAt, blobs: [] };
-      runs.push(run);
-      solid = joins ? run : undefined;
-    }
+  for (const [index, { key, bytes, at }] of streams.entries()) {
+    const lot = lots[index];
+    if (lot?.alone !== true) continue;
+    const length = streams[lot.before]?.bytes ?? 0;
+    const near = { row, offset: PACKED_POINTER + (starts[lot.before] ?? 0), length };
+    const hasBase = lot.before >= 0 || (key >= 0 && bases.find(key, at) !== undefined);
+    const baseAt = !hasBase
+      ? undefined
+      : lot.before >= 0
+      ? () => near
+      : (offset: number) => bases.find(key, at + offset);
+    starts[index] = next;
+    runs.push({ start: next, length: bytes, baseAt, blobs: [] });
+    next += bytes;
+  }
+  const together = next;
+  for (const [index, { bytes }] of streams.entries()) {
+    if (lots[index]?.alone === true) continue;
+    starts[index] = next;
+    next += bytes;
   }
   const content = new Uint8Array(packer.payloadBytes);
   packer.place(content, starts);
   store(runs, maker, { row, content, blobAt: (offset) => blobIn(runs, offset) });
+  storeSolid(runs, together, options);
   return { content, blobs: runs.flatMap((run) => run.blobs) };
+}
+
+/** The pointer to a row's last blob that others may have as prefix; undefined: none is large enough to be worth it. */
+export function solidOf(row: number, packed: PackedRow, bytesMin: number): BlobBase | undefined {
+  for (let index = packed.blobs.length - 1; index >= 0; index--) {
+    const length = packed.blobs[index]?.length ?? 0;
+    const offset = PACKED_POINTER + (packed.starts[index] ?? 0);
+    if (length >= bytesMin) return { row, offset, length };
+  }
+  return undefined;
+}
+
+/** Decides for each stream how it is stored. */
+function draw(streams: readonly PayloadStream[], options: LayOutOptions): Lot[] {
+  const { bases, maker, solid } = options;
+  const prefix = solid === undefined ? undefined : maker.baseOf(solid)?.base;
+  const counts = new Map<string, number>();
+  const names = streams.map(({ key, at }) => {
+    const name = key < 0 || at !== 0 ? undefined : bases.nameOf(key);
+    if (name !== undefined) counts.set(name, (counts.get(name) ?? 0) + 1);
+    return name;
+  });
+  const last = new Map<string, number>();
+  const lots: Lot[] = [];
+  for (const [index, stream] of streams.entries()) {
+    const name = names[index];
+    const before = name === undefined ? -1 : last.get(name) ?? -1;
+    const versions = name === undefined ? 1 : counts.get(name) ?? 1;
+    const alone = before >= 0
+      ? lots[before]?.alone === true
+      : isAlone(stream, { bases, prefix, versions });
+    // what is cut into chunks is no base
+    const isCut = alone && stream.bytes >= CHUNKED_BYTES_MIN;
+    if (name !== undefined && isCut) last.delete(name);
+    else if (name !== undefined) last.set(name, index);
+    lots.push({ alone, before: alone ? before : -1 });
+  }
+  return lots;
+}
+
+/** Whether a stream, the first of its file in the segment, is better stored alone. */
+function isAlone(
+  { key, bytes, at, isRun }: PayloadStream,
+  known: { bases: Bases; prefix: BlobBase | undefined; versions: number },
+): boolean {
+  const { bases, prefix, versions } = known;
+  if (key < 0 || bases.isAppended(key, at)) return false;
+  const base = bases.find(key, at);
+  if (base === undefined) return isRun && bytes > SOLID_FILE_BYTES_MAX;
+  const isNear = prefix !== undefined && base.row === prefix.row && base.offset >= prefix.offset &&
+    base.offset + base.length <= prefix.offset + prefix.length;
+  if (isNear || bytes < ALONE_BYTES_MIN) return false;
+  // one whole version with those that follow, against a difference for each
+  if (versions * ALONE_COST_BYTES > bytes * TEXT_PART) return false;
+  return isRun || bytes <= ALONE_PIECES_BYTES_MAX;
 }
 
 /** What has no earlier version first: it may itself be one. */
@@ -77,22 +152,24 @@ function store(runs: readonly Run[], maker: BlobMaker, local: LocalContent): voi
     for (const run of runs) {
       if ((run.baseAt !== undefined) !== withBase) continue;
       const bytes = local.content.subarray(run.start, run.start + run.length);
-      run.blobs = maker.make(bytes, run.baseAt ?? none, run.cut);
+      run.blobs = maker.make(bytes, run.baseAt ?? none);
     }
   }
 }
 
-/** Of each stream the one before it that is an earlier version of the same file, by name; -1: none. It is never cut. */
-function versionsWithin(packer: EventPacker, bases: Bases): number[] {
-  const last = new Map<string, number>();
-  return packer.streams.map(({ key, bytes, at }, index) => {
-    const name = key < 0 || at !== 0 ? undefined : bases.nameOf(key);
-    if (name === undefined) return -1;
-    const before = last.get(name) ?? -1;
-    if (bytes < CHUNKED_BYTES_MIN) last.set(name, index);
-    else last.delete(name);
-    return before;
-  });
+/** All that follows in the content, in blobs of about one size, each with one before it as prefix. */
+function storeSolid(runs: Run[], from: number, options: LayOutOptions): void {
+  const { maker, row, solid, deep } = options;
+  const content = maker.local?.content ?? new Uint8Array(0);
+  const length = content.length - from;
+  const size = Math.ceil(length / Math.ceil(length / SOLID_BYTES_MAX));
+  let near = solid;
+  for (let start = from; start < content.length; start += size) {
+    const bytes = content.subarray(start, start + size);
+    const blob = maker.solid(bytes, near === undefined ? undefined : maker.baseOf(near), deep);
+    runs.push({ start, length: bytes.length, baseAt: undefined, blobs: [blob] });
+    near = { row, offset: PACKED_POINTER + start, length: bytes.length };
+  }
 }
 
 function blobIn(runs: readonly Run[], offset: number): Blob | undefined {

@@ -3,7 +3,11 @@
  * from what the recorder saved beside the trace, and stored as rows. Small files stand together, so that those which resemble each
  * other are compressed together. Rows wait in memory until `commit`, which the caller calls now and then.
  */
-import { CONTENT_CHUNK_BYTES_MAX, SOLID_BYTES_MAX, SOLID_FILE_BYTES_MAX } from "../base/limits.ts";
+import {
+  CONTENT_CHUNK_BYTES_MAX,
+  START_FILE_BYTES_MAX,
+  START_SOLID_BYTES_MAX,
+} from "../base/limits.ts";
 import { ValueKind } from "../format/envelope.ts";
 import type { TraceKey } from "../format/keys.ts";
 import { encodePackedRow } from "../format/packed_row.ts";
@@ -96,8 +100,8 @@ export class StartContents {
       const part = bytes.subarray(done, done + CONTENT_CHUNK_BYTES_MAX);
       if (isZero(part)) continue;
       const { length } = part;
-      const isSmall = length <= SOLID_FILE_BYTES_MAX;
-      if (!isSmall || this.#roomUsed + length > SOLID_BYTES_MAX) this.#putRoom(true);
+      const isSmall = length <= START_FILE_BYTES_MAX;
+      if (!isSmall || this.#roomUsed + length > START_SOLID_BYTES_MAX) this.#putRoom(true);
       if (this.#roomUsed === 0) this.#roomRow = this.#store.reserveId();
       const offset = this.#roomUsed;
       this.#room.set(part, offset);
@@ -116,17 +120,18 @@ export class StartContents {
     const known = this.#maker.contents.length;
     const value = encodePackedRow(
       ValueKind.PACKED_DATA,
-      this.#maker.make(bytes, none, !isSolid),
+      isSolid ? [this.#maker.solid(bytes, undefined, false)] : this.#maker.make(bytes, none),
     );
     const contents = this.#maker.contents.slice(known);
-    for (const { id, sha256, value } of contents) {
-      this.#rows.push({ key: { sort: "content", sha256 }, id, value });
+    for (const { id, key, value } of contents) {
+      this.#rows.push({ key, id, value });
       this.#rowBytes += value.length;
+      if (key.sort === "data") this.#counts.data++;
+      else this.#counts.contents++;
     }
     this.#rows.push({ key: { sort: "data", n: id }, id, value });
     this.#rowBytes += value.length;
     this.#counts.data++;
-    this.#counts.contents += contents.length;
   }
 }
 

@@ -5,27 +5,31 @@ import { EventBatchEncoder } from "../format/event_codec.ts";
 import { EventPacker } from "../format/event_packer.ts";
 import { encodePackedRow } from "../format/packed_row.ts";
 import type { TraceEvent } from "../format/trace_event.ts";
-import { zstdEncode } from "../format/zstd.ts";
+import { zstdEncode, type ZstdEncodeOptions } from "../format/zstd.ts";
 
-/** The values of the rows. @param level of zstd. */
-export function stateRows(events: Iterable<TraceEvent>, level: number): Uint8Array[] {
+/** The values of the rows. */
+export function stateRows(events: Iterable<TraceEvent>, how: ZstdEncodeOptions): Uint8Array[] {
   const values: Uint8Array[] = [];
   const encoder = new EventBatchEncoder();
   for (const event of events) {
     encoder.append(event);
-    if (encoder.bytes >= JOURNAL_BATCH_BYTES_MAX) values.push(finished(encoder, 0, level));
+    if (encoder.bytes >= JOURNAL_BATCH_BYTES_MAX) values.push(finished(encoder, 0, how));
   }
-  if (encoder.count > 0) values.push(finished(encoder, 0, level));
+  if (encoder.count > 0) values.push(finished(encoder, 0, how));
   return values;
 }
 
 /** Events without payload of their own as one packed row; the encoder is empty then. */
-export function finished(encoder: EventBatchEncoder, firstSeq: number, level: number): Uint8Array {
+export function finished(
+  encoder: EventBatchEncoder,
+  firstSeq: number,
+  how: ZstdEncodeOptions,
+): Uint8Array {
   const packer = new EventPacker();
   packer.add(encoder.finish(firstSeq));
   packer.place(new Uint8Array(0), []);
   const columns = packer.pack();
-  const frame = zstdEncode(columns, level);
+  const frame = zstdEncode(columns, how);
   encoder.reset();
   return encodePackedRow(ValueKind.PACKED_EVENTS, [], { length: columns.length, frame });
 }

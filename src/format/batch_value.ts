@@ -3,7 +3,7 @@ import { unwrapAny, ValueKind } from "./envelope.ts";
 import { EventCursor } from "./event_cursor.ts";
 import { unpackEvents } from "./event_unpacker.ts";
 import { corruptRow, parsePackedRow } from "./packed_row.ts";
-import { zstdDecode } from "./zstd.ts";
+import { zstdDecodeExact } from "./zstd.ts";
 
 /** Opened events. `isPacked`: their payload is in the row's content and not in the cursor's bytes. */
 export interface OpenedBatch {
@@ -23,6 +23,6 @@ export function openBatch(value: Uint8Array, row: number): OpenedBatch {
   if (kind !== ValueKind.PACKED_EVENTS) throw corruptRow("it holds no events");
   const { events } = parsePackedRow(payload);
   if (events === undefined) throw corruptRow("its events are missing");
-  const packed = zstdDecode(events.frame, events.length);
+  const packed = zstdDecodeExact(events.frame, events.length);
   return { cursor: new EventCursor(unpackEvents(packed, row)), isPacked: true };
 }

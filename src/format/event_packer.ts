@@ -44,6 +44,9 @@ export interface PayloadStream {
   bytes: number;
   /** File offset of its first byte. */
   at: number;
+  /** Whether all of it follows each other in the file; where the last piece ended. */
+  isRun: boolean;
+  end: number;
 }
 
 /** See the head of the file. */
@@ -273,15 +276,20 @@ export class EventPacker {
     const { op, at, payload } = event;
     const offset = words[word + WORD.OFFSET] ?? 0;
     const key = streamKey(op, words[word + WORD.NODE] ?? 0, offset);
+    const hasOffset = !isNameOp(op) && op !== Op.OUTPUT;
+    const start = hasOffset ? offset + (words[word + WORD.OFFSET + 1] ?? 0) * U32 : 0;
     let stream = this.#streamOf.get(key);
     if (stream === undefined) {
       stream = this.streams.length;
       this.#streamOf.set(key, stream);
-      const fileOffset = isNameOp(op) ? 0 : offset + (words[word + WORD.OFFSET + 1] ?? 0) * U32;
-      this.streams.push({ key, bytes: 0, at: op === Op.OUTPUT ? 0 : fileOffset });
+      this.streams.push({ key, bytes: 0, at: start, isRun: true, end: start });
     }
     const entry = this.streams[stream];
-    if (entry !== undefined) entry.bytes += payload;
+    if (entry !== undefined) {
+      entry.bytes += payload;
+      if (hasOffset && start !== entry.end) entry.isRun = false;
+      entry.end = start + payload;
+    }
     this.payloadBytes += payload;
     const i = this.#pieceCount++ * 3;
     this.#pieces[i] = stream;

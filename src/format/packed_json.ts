@@ -4,7 +4,7 @@
 import { DiffKeeperError } from "../base/error.ts";
 import { TRACE_VALUE_BYTES_MAX } from "../base/limits.ts";
 import { ENVELOPE_BYTES, seal, unwrap, ValueKind } from "./envelope.ts";
-import { zstdDecode, zstdEncode } from "./zstd.ts";
+import { zstdDecodeExact, zstdEncode } from "./zstd.ts";
 
 const LENGTH_BYTES = 4;
 const utf8 = new TextDecoder("utf-8", { fatal: true });
@@ -12,7 +12,7 @@ const utf8 = new TextDecoder("utf-8", { fatal: true });
 /** A value with these objects. */
 export function encodePackedJson(objects: readonly object[], level: number): Uint8Array {
   const text = new TextEncoder().encode(JSON.stringify(objects));
-  const frame = zstdEncode(text, level);
+  const frame = zstdEncode(text, { level });
   const value = new Uint8Array(ENVELOPE_BYTES + LENGTH_BYTES + frame.length);
   new DataView(value.buffer).setUint32(ENVELOPE_BYTES, text.length, true);
   value.set(frame, ENVELOPE_BYTES + LENGTH_BYTES);
@@ -26,7 +26,7 @@ export function decodePackedJson(value: Uint8Array): object[] {
   if (payload.length < LENGTH_BYTES) throw corrupt();
   const length = new DataView(payload.buffer, payload.byteOffset).getUint32(0, true);
   if (length > TRACE_VALUE_BYTES_MAX) throw corrupt();
-  const bytes = zstdDecode(payload.subarray(LENGTH_BYTES), length);
+  const bytes = zstdDecodeExact(payload.subarray(LENGTH_BYTES), length);
   let found: unknown;
   try {
     found = JSON.parse(utf8.decode(bytes));

@@ -1,58 +1,147 @@
 /**
- * zstd frames (RFC 8878), with or without a prefix: bytes that the reader has already, in which the compressor may find
- * matches. The runtime's own zstd is used; a prefix is what zstd calls a raw content dictionary, without an id in the frame.
- * Decompression is bounded: the caller says how long the result must be.
+ * zstd, as Bun has it built in: measured 1.2 to 8 times as fast as the same code as WebAssembly (docs/decisions), the frames
+ * are the same (RFC 8878). A prefix is an earlier version of the bytes, taken as raw content that matches may point into.
+ * Every frame says its size, and nothing is decoded before that size is known to be allowed.
  */
 import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { DiffKeeperError } from "../base/error.ts";
+import { ZSTD_PREFIX_BYTES_MAX, ZSTD_TABLE_LOG_MAX, ZSTD_WINDOW_LOG_MAX } from "../base/limits.ts";
+import { corruptFrame, frameContentBytes } from "./zstd_frame.ts";
 
-/** A prefix that begins so would be taken for a dictionary of zstd's own making (docs/FORMAT.md, "zstd with a prefix"). */
-const DICTIONARY_MAGIC = 0xec30_a437;
-const ROOM_BYTES_MIN = 1 << 10;
-const ROOM_BYTES_MAX = 1 << 20;
-/** A shorter prefix is none. */
-const PREFIX_BYTES_MIN = 9;
+/** From this size of prefix and content together on, the tables are sized by us: the library sizes them by the level alone. */
+const TABLES_BYTES_MIN = 1 << 19;
+/** The smallest that the library takes. */
+const TABLE_LOG_MIN = 6;
+/** zstd ignores shorter prefixes when it encodes. */
+const PREFIX_BYTES_MIN = 8;
+/** A prefix that begins like this would be taken for a trained dictionary; its first byte is left out then. */
+const DICTIONARY_MAGIC = [0x37, 0xa4, 0x30, 0xec] as const;
+const OUTPUT_BYTES_MIN = 1 << 10;
+const OUTPUT_BYTES_MAX = 1 << 20;
 
-function usable(prefix: Uint8Array | undefined): Uint8Array | undefined {
-  if (prefix === undefined || prefix.length < PREFIX_BYTES_MIN) return undefined;
-  const view = new DataView(prefix.buffer, prefix.byteOffset, prefix.length);
-  return view.getUint32(0, true) === DICTIONARY_MAGIC ? prefix.subarray(1) : prefix;
+/** How to encode. */
+export interface ZstdEncodeOptions {
+  /** 1 (fast) to 19 (small). */
+  readonly level: number;
+  /** Bytes that the decoder will have too: an earlier version. At most ZSTD_PREFIX_BYTES_MAX. */
+  readonly prefix?: Uint8Array;
+  /** Size of the match tables, as power of two; left out: by the level and the size of the prefix. */
+  readonly tableLog?: number;
 }
 
-/** Bytes that are made at once: mostly all of them. */
-function roomFor(bytes: number): number {
-  return Math.min(Math.max(bytes, ROOM_BYTES_MIN), ROOM_BYTES_MAX);
+/** How to decode. */
+export interface ZstdDecodeOptions {
+  /** Bytes that may come out; a frame that says more is `data_corrupt`. */
+  readonly maxBytes: number;
+  /** The prefix it was encoded with, whole. */
+  readonly prefix?: Uint8Array;
 }
 
-/** Compresses; the result is a frame of its own memory. `level` is 1 to 19. */
-export function zstdEncode(bytes: Uint8Array, level: number, prefix?: Uint8Array): Uint8Array {
-  const params = { [constants.ZSTD_c_compressionLevel]: level };
-  return zstdCompressSync(
-    bytes,
-    prefix === undefined ? { params } : { params, dictionary: prefix },
-  );
+/** What node:zlib takes and the types of Bun do not say yet. */
+interface ZlibOptions {
+  dictionary: Uint8Array;
+  pledgedSrcSize?: number;
+  chunkSize?: number;
+  maxOutputLength?: number;
+  params: Record<number, number>;
 }
 
 /**
- * Decompresses a frame that was made with the same prefix.
- * @param length of the result, in bytes.
- * @throws {DiffKeeperError} `data_corrupt`: it is no frame, or its content has another length.
+ * One zstd frame with its content size, without checksum. The result is owned by the caller.
+ * @throws {DiffKeeperError} `limit_exceeded` if a prefix is given and it or the bytes exceed ZSTD_PREFIX_BYTES_MAX.
  */
-export function zstdDecode(frame: Uint8Array, length: number, prefix?: Uint8Array): Uint8Array {
-  // a bound of 0 would mean none; one more than needed shows a result that is too long
-  const bound = { maxOutputLength: length + 1, chunkSize: roomFor(length + 1) };
-  const dictionary = usable(prefix);
-  let bytes: Uint8Array;
-  try {
-    bytes = zstdDecompressSync(frame, dictionary === undefined ? bound : { ...bound, dictionary });
-  } catch (thrown) {
-    throw new DiffKeeperError("data_corrupt", "cannot read a compressed part: it is damaged", {
-      cause: thrown,
-    });
+export function zstdEncode(bytes: Uint8Array, options: ZstdEncodeOptions): Uint8Array {
+  const { level, tableLog } = options;
+  const prefix = usablePrefix(options.prefix);
+  if (prefix === undefined) {
+    if (tableLog === undefined) return Bun.zstdCompressSync(bytes, { level });
+    const params = parameters(level, bytes.length, tableLog);
+    const chunkSize = outputBytes(bytes.length >> 3);
+    return zstdCompressSync(bytes, { params, pledgedSrcSize: bytes.length, chunkSize } as object);
   }
-  if (bytes.length === length) return bytes;
-  throw new DiffKeeperError(
-    "data_corrupt",
-    `cannot read a compressed part: it has ${bytes.length} bytes, not ${length}`,
-  );
+  if (Math.max(prefix.length, bytes.length) > ZSTD_PREFIX_BYTES_MAX) {
+    const text = `cannot encode ${bytes.length} bytes with a prefix of ${prefix.length}`;
+    throw new DiffKeeperError("limit_exceeded", `${text}: the limit is ${ZSTD_PREFIX_BYTES_MAX}`);
+  }
+  const given: ZlibOptions = {
+    dictionary: prefix,
+    pledgedSrcSize: bytes.length,
+    chunkSize: outputBytes(bytes.length >> 3),
+    params: parameters(level, prefix.length + bytes.length, tableLog),
+  };
+  return zstdCompressSync(bytes, given as object);
+}
+
+/**
+ * What a frame holds. The result is owned by the caller.
+ * @throws {DiffKeeperError} `data_corrupt` if it is not exactly one sound frame of at most `maxBytes`.
+ */
+export function zstdDecode(frame: Uint8Array, options: ZstdDecodeOptions): Uint8Array {
+  const size = frameContentBytes(frame);
+  if (size > options.maxBytes) {
+    throw corruptFrame(`it says ${size} bytes, ${options.maxBytes} are allowed`);
+  }
+  const bytes = decode(frame, size, usablePrefix(options.prefix));
+  if (bytes.length !== size) throw corruptFrame("it does not hold what it says");
+  return bytes;
+}
+
+/**
+ * As `zstdDecode`, of a frame that must hold exactly `length` bytes.
+ * @throws {DiffKeeperError} `data_corrupt`
+ */
+export function zstdDecodeExact(
+  frame: Uint8Array,
+  length: number,
+  prefix?: Uint8Array,
+): Uint8Array {
+  const given = prefix === undefined ? { maxBytes: length } : { maxBytes: length, prefix };
+  const bytes = zstdDecode(frame, given);
+  if (bytes.length !== length) throw corruptFrame("it holds fewer bytes than it must");
+  return bytes;
+}
+
+function decode(frame: Uint8Array, size: number, prefix: Uint8Array | undefined): Uint8Array {
+  try {
+    if (prefix === undefined) return Bun.zstdDecompressSync(frame);
+    const given: ZlibOptions = {
+      dictionary: prefix,
+      // in one piece, or they are put together in a copy
+      chunkSize: Math.max(OUTPUT_BYTES_MIN, size + 1),
+      maxOutputLength: Math.max(1, size),
+      params: { [constants.ZSTD_d_windowLogMax]: ZSTD_WINDOW_LOG_MAX },
+    };
+    return zstdDecompressSync(frame, given as object);
+  } catch (error) {
+    throw corruptFrame("its content is not sound", error);
+  }
+}
+
+/** The window must reach over the prefix; beyond half a megabyte the tables must too, or most of it is forgotten. */
+function parameters(
+  level: number,
+  bytes: number,
+  tableLog: number | undefined,
+): Record<number, number> {
+  const log = Math.ceil(Math.log2(bytes + 1));
+  const params: Record<number, number> = {
+    [constants.ZSTD_c_compressionLevel]: level,
+    [constants.ZSTD_c_windowLog]: Math.min(ZSTD_WINDOW_LOG_MAX, Math.max(10, log)),
+  };
+  if (tableLog !== undefined || bytes >= TABLES_BYTES_MIN) {
+    const tables = Math.min(tableLog ?? ZSTD_TABLE_LOG_MAX, log);
+    params[constants.ZSTD_c_hashLog] = Math.max(TABLE_LOG_MIN, Math.min(tables, log - 1));
+    params[constants.ZSTD_c_chainLog] = Math.max(TABLE_LOG_MIN, tables);
+  }
+  return params;
+}
+
+function usablePrefix(prefix: Uint8Array | undefined): Uint8Array | undefined {
+  if (prefix === undefined || prefix.length <= PREFIX_BYTES_MIN) return undefined;
+  const isTrained = DICTIONARY_MAGIC.every((byte, i) => prefix[i] === byte);
+  return isTrained ? prefix.subarray(1) : prefix;
+}
+
+function outputBytes(expected: number): number {
+  return Math.min(OUTPUT_BYTES_MAX, Math.max(OUTPUT_BYTES_MIN, expected));
 }

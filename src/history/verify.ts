@@ -6,7 +6,7 @@
  */
 import { Buffer } from "node:buffer";
 import { DiffKeeperError } from "../base/error.ts";
-import { CONTENT_CHUNK_BYTES_MAX, ERROR_CAUSES_MAX } from "../base/limits.ts";
+import { ERROR_CAUSES_MAX, SOLID_BYTES_MAX } from "../base/limits.ts";
 import { unwrap, unwrapAny, ValueKind } from "../format/envelope.ts";
 import { INEXACT_WORDS } from "../format/fidelity.ts";
 import {
@@ -179,7 +179,7 @@ class Verification {
       const length = this.#payload(row);
       const bytes = this.#reader.slice({ row: row.id, offset: 0, length });
       if (sha256Hex(bytes) !== key.sha256) this.#wrong(row, "it is not what its key says");
-      if (length > CONTENT_CHUNK_BYTES_MAX) this.#wrong(row, "it is larger than a chunk");
+      if (length > SOLID_BYTES_MAX) this.#wrong(row, "it is larger than a chunk");
     });
     this.#each("data", ({ row, key }) => {
       this.#payload(row);

@@ -15,7 +15,7 @@ import {
   type PackedRow,
   parsePackedRow,
 } from "../format/packed_row.ts";
-import { zstdDecode } from "../format/zstd.ts";
+import { zstdDecodeExact } from "../format/zstd.ts";
 import { RowCache } from "./row_cache.ts";
 import type { TraceRows } from "./trace_rows.ts";
 
@@ -186,9 +186,9 @@ function decodeBlob(blob: Blob, base: Uint8Array | undefined): Uint8Array {
     case Codec.RAW:
       return blob.stored;
     case Codec.ZSTD:
-      return zstdDecode(blob.stored, blob.length);
+      return zstdDecodeExact(blob.stored, blob.length);
     case Codec.PREFIX:
-      return zstdDecode(blob.stored, blob.length, base);
+      return zstdDecodeExact(blob.stored, blob.length, base);
     case Codec.GONE:
       throw corruptRow("a pointer leads to content that was dropped");
     case Codec.CONTENT:

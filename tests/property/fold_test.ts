@@ -82,6 +82,7 @@ function pack(path: string, seed: number): void {
       keyframeEvents: 10 * seed,
       keyframeEventsPerNode: 0.1,
       segmentBytes: 2048 * seed,
+      solidPrefixBytes: 512,
     },
   });
 }

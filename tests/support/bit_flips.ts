@@ -43,7 +43,9 @@ const LARGE_BYTES = 40_000;
 export function makePackedTrace(dir: string, seed: number): void {
   makeTrace(dir, seed);
   const spacing = { keyframeEvents: 60, keyframeEventsPerNode: 0.1 };
-  compactTrace(dir, { settings: { effort: EFFORT_SMALL, segmentBytes: 6_000, ...spacing } });
+  compactTrace(dir, {
+    settings: { effort: EFFORT_SMALL, segmentBytes: 6_000, solidPrefixBytes: 512, ...spacing },
+  });
 }
 
 /** Makes the trace; the same seed gives the same. */

@@ -11,6 +11,7 @@ compactTrace(dir, {
   settings: {
     effort: EFFORT_FAST,
     segmentBytes: Number(segmentBytes),
+    solidPrefixBytes: Number(segmentBytes) / 16,
     keyframeEvents: Number(keyframeEvents),
     keyframeEventsPerNode: 0.1,
   },

@@ -58,7 +58,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
     may: ["base"],
     because: "ffi is symbol tables and unwrap, without knowledge of their use",
   },
-  wasm: { may: ["base"], because: "wasm is pure computation" },
+  wasm: { may: ["format", "base"], because: "wasm is pure computation" },
 };
 
 /** Outside modules that only some rooms may import. */

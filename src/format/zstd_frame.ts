@@ -2,7 +2,7 @@
  * The outside of a zstd frame (RFC 8878, section 3.1.1), read before anything is decoded: how long it is and how much it says
  * it holds. Decoders stop at the first frame's end and some take a cut frame for its beginning; here both are errors.
  */
-import { DiffKeeperError } from "../src/base/error.ts";
+import { DiffKeeperError } from "../base/error.ts";
 
 const MAGIC = 0xfd2f_b528;
 const BLOCK_RESERVED = 3;

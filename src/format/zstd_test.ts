@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { zstdCompressSync } from "node:zlib";
-import { DiffKeeperError } from "../src/base/error.ts";
-import { ZSTD_PREFIX_BYTES_MAX } from "../src/base/limits.ts";
+import { DiffKeeperError } from "../base/error.ts";
+import { ZSTD_PREFIX_BYTES_MAX } from "../base/limits.ts";
 import { zstdDecode, zstdEncode } from "./zstd.ts";
 
 const text = (seed: number, lines: number) =>
