@@ -19,7 +19,8 @@ import { BINARY, info, machine, ROOT, run } from "../tests/proofs/_kit.ts";
 const RUN_MS_MAX = 1_800_000;
 const LOG_LINES = 1_000_000;
 const LOG_STATES = 20;
-const RELINKS = 200;
+const RELINKS = Number(process.env["DIFFKEEPER_RELINKS"] ?? 200);
+const INSTALLS = 2;
 const UPDATES = 50_000;
 const UPDATE_STATES = 50;
 const VERSIONS_MAX = 40;
@@ -133,6 +134,18 @@ const ROWS: readonly Row[] = [
     prepare: (folder) => writeFileSync(join(folder, "updates.py"), SQLITE_PROGRAM),
     step: `python3 "$2/updates.py" "$1" ${UPDATES / UPDATE_STATES}`,
   },
+  {
+    name: "npm-ci",
+    states: INSTALLS,
+    prepare(folder) {
+      const dependencies = { express: "5.1.0", commander: "14.0.0", semver: "7.7.2" };
+      writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "x", dependencies }));
+      must(["npm", "install", "--silent", "--ignore-scripts", "--cache", "cache"], folder);
+      rmSync(join(folder, "node_modules"), { recursive: true });
+    },
+    step: 'cp "$2"/package*.json . && ' +
+      'npm ci --silent --ignore-scripts --prefer-offline --cache "$2/cache"',
+  },
 ];
 
 /** What one row says. */
@@ -141,14 +154,24 @@ interface Sizes {
   events: number;
   written: number;
   raw: number;
+  /** By \`compact --fast\`, which packs as a recorder does beside its command. */
+  fast: number;
   packed: number;
   borg: number;
   restic: number;
   git: number;
 }
 
+/** A recorded trace, in its three sizes. */
+interface Recorded {
+  raw: number;
+  fast: number;
+  packed: number;
+  trace: string;
+}
+
 /** Records the command that makes all states, one after the other. */
-function record(row: Row, folder: string): { raw: number; packed: number; trace: string } {
+function record(row: Row, folder: string): Recorded {
   const watched = join(folder, "recorded");
   const trace = join(folder, "trace");
   mkdirSync(watched);
@@ -159,6 +182,7 @@ function record(row: Row, folder: string): { raw: number; packed: number; trace:
     BINARY,
     "record",
     "--quiet",
+    "--compact=off",
     "--state-dir",
     trace,
     "--",
@@ -169,8 +193,13 @@ function record(row: Row, folder: string): { raw: number; packed: number; trace:
     join(folder, "prepared"),
   ], watched);
   const raw = sizeOf(trace);
+  const quick = join(folder, "trace-fast");
+  must(["cp", "-r", trace, quick], folder);
+  must([BINARY, "compact", "--fast", "--state-dir", quick], folder);
+  const fast = sizeOf(quick);
+  rmSync(quick, { recursive: true });
   must([BINARY, "compact", "--state-dir", trace], folder);
-  return { raw, packed: sizeOf(trace), trace };
+  return { raw, fast, packed: sizeOf(trace), trace };
 }
 
 /** Makes the states once more, and after each a snapshot with every tool. */
@@ -226,7 +255,7 @@ function measure(row: Row): { sizes: Sizes; exportS: number; copyS: number } {
   try {
     mkdirSync(join(folder, "prepared"));
     row.prepare(join(folder, "prepared"));
-    const { raw, packed, trace } = record(row, folder);
+    const { raw, fast, packed, trace } = record(row, folder);
     const facts = info(trace);
     const times = middle(folder, trace);
     const sizes = {
@@ -234,6 +263,7 @@ function measure(row: Row): { sizes: Sizes; exportS: number; copyS: number } {
       events: Number(facts["events"]),
       written: Number(facts["bytes"]),
       raw,
+      fast,
       packed,
       ...snapshots(row, folder),
     };
@@ -252,14 +282,14 @@ const wanted = process.argv.slice(2);
 const load = loadavg()[0] ?? 0;
 console.log(`${machine()}, load ${load.toFixed(1)} at the start. Sizes in MB.\n`);
 console.log(
-  "| | states | events | written | raw trace | packed | borg | restic | git gc | export, middle | cp -a |",
+  "| | states | events | written | raw trace | packed, fast | packed | borg | restic | git gc | export, middle | cp -a |",
 );
-console.log("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+console.log(`|${" --- |".repeat(12)}`);
 for (const row of ROWS) {
   if (wanted.length > 0 && !wanted.includes(row.name)) continue;
   const { sizes, exportS, copyS } = measure(row);
-  const { states, events, written, raw, packed, borg, restic, git } = sizes;
-  const bytes = [written, raw, packed, borg, restic, git].map(megabytes);
+  const { states, events, written, raw, fast, packed, borg, restic, git } = sizes;
+  const bytes = [written, raw, fast, packed, borg, restic, git].map(megabytes);
   const cells = [
     row.name,
     states,
