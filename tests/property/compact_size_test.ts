@@ -63,7 +63,9 @@ test("pages and their journals take their changes, in one segment and over many"
     compactTrace(packed, { settings: { ...settingsOf(EFFORT_FAST), segmentBytes } });
     // the pages themselves cannot be smaller; the rest may take 100 bytes for each write
     const size = statSync(join(packed, "trace.db")).size;
-    expect(size, `segments of ${segmentBytes}`).toBeLessThan(PAGES * PAGE_BYTES + UPDATES * 2 * 100 + 32_768);
+    expect(size, `segments of ${segmentBytes}`).toBeLessThan(
+      PAGES * PAGE_BYTES + UPDATES * 2 * 100 + 32_768,
+    );
     expect(verifyTrace(packed).problems).toEqual([]);
     const after = Trace.open(packed);
     for (const seq of [PAGES, Math.floor(lastSeq / 2), lastSeq]) {
