@@ -3,7 +3,13 @@ import type { Command } from "commander";
 import { statSync } from "node:fs";
 import { formatBytes, formatCount } from "../base/units.ts";
 import { base64Of, isText, textOf } from "../history/path_text.ts";
-import { STAT_KINDS, type TraceStats, traceStats } from "../history/stats.ts";
+import {
+  STAT_FORMS,
+  STAT_KINDS,
+  type StatForm,
+  type TraceStats,
+  traceStats,
+} from "../history/stats.ts";
 import { findTraceFile } from "../store/trace_open.ts";
 import { oneLine, ResultWriter } from "./output.ts";
 import { aboutTrace, onTrace, openTrace, parseCount, withProgress } from "./trace_options.ts";
@@ -11,6 +17,13 @@ import { aboutTrace, onTrace, openTrace, parseCount, withProgress } from "./trac
 /** Files that are listed unless another number is asked for. */
 const FILES_SHOWN = 20;
 const COLUMN_CHARS = 11;
+
+const FORM_TEXTS: Readonly<Record<StatForm, string>> = {
+  whole: "as it is",
+  compressed: "compressed",
+  difference: "as a difference from an earlier version",
+  repeated: "not again: it is there already",
+};
 
 interface StatsFlags {
   stateDir: string;
@@ -20,7 +33,7 @@ interface StatsFlags {
 
 const HELP = `
 raw: the bytes as they were recorded; stored: what they take now. Content that is stored once for many files is
-counted at the first of them. diffkeeper compact makes a raw trace small.
+counted at the first of them. A raw trace is made small by diffkeeper compact, and smaller by diffkeeper gc.
 
 Examples:
   diffkeeper stats --limit 5`;
@@ -68,8 +81,9 @@ function linesOf(stats: TraceStats, fileBytes: number, limit: number): string[] 
     if (storedBytes === 0) continue;
     lines.push(columns(formatBytes(rawBytes), formatBytes(storedBytes), formatCount(rows), kind));
   }
-  lines.push(columns(formatBytes(raw), formatBytes(stored), "", "all"));
+  lines.push(columns(formatBytes(raw), formatBytes(stored), "", `all${savedText(raw, stored)}`));
   lines.push(columns("", formatBytes(fileBytes), "", "the file, with what SQLite needs"), "");
+  lines.push(...formLines(stats));
   lines.push(columns("raw", "stored", "writes", "file"));
   for (const { path, root, writes, rawBytes, storedBytes } of stats.files.slice(0, limit)) {
     const name = path === "" && root < 0 ? "(what the command printed)" : oneLine(textOf(path));
@@ -81,6 +95,23 @@ function linesOf(stats: TraceStats, fileBytes: number, limit: number): string[] 
   return lines;
 }
 
+function savedText(raw: number, stored: number): string {
+  const part = Math.floor((1 - stored / Math.max(raw, 1)) * 100);
+  return part > 0 ? `: ${part}% saved` : "";
+}
+
+/** How content is stored; nothing while all of it is raw. */
+function formLines({ forms }: TraceStats): string[] {
+  const used = STAT_FORMS.filter((form) => forms[form].rawBytes > 0);
+  if (used.every((form) => form === "whole")) return [];
+  const lines = [columns("raw", "stored", "", "how content is stored")];
+  for (const form of used) {
+    const { rawBytes, storedBytes } = forms[form];
+    lines.push(columns(formatBytes(rawBytes), formatBytes(storedBytes), "", FORM_TEXTS[form]));
+  }
+  return [...lines, ""];
+}
+
 function jsonOf(stats: TraceStats, fileBytes: number, limit: number): string {
   const kinds = STAT_KINDS.map((kind) => {
     const { rows, rawBytes, storedBytes } = stats.kinds[kind];
@@ -89,6 +120,12 @@ function jsonOf(stats: TraceStats, fileBytes: number, limit: number): string {
   return JSON.stringify({
     file_bytes: fileBytes,
     kinds: Object.fromEntries(kinds),
+    content_forms: Object.fromEntries(
+      STAT_FORMS.map((form) => {
+        const { rawBytes, storedBytes } = stats.forms[form];
+        return [form, { raw_bytes: rawBytes, stored_bytes: storedBytes }];
+      }),
+    ),
     file_count: stats.files.length,
     files: stats.files.slice(0, limit).map(({ path, root, writes, rawBytes, storedBytes }) => ({
       path: root < 0 ? null : textOf(path),

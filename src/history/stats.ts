@@ -33,6 +33,19 @@ export interface KindStats {
   storedBytes: number;
 }
 
+/** How content is stored: as it is, compressed, as difference from other content, or not again, because it is there. */
+export const STAT_FORMS = ["whole", "compressed", "difference", "repeated"] as const;
+export type StatForm = (typeof STAT_FORMS)[number];
+export type FormStats = Omit<KindStats, "rows">;
+
+const FORM_OF_CODEC: Readonly<Record<number, StatForm>> = {
+  [Codec.RAW]: "whole",
+  [Codec.ZSTD]: "compressed",
+  [Codec.PREFIX]: "difference",
+  [Codec.DELTA]: "difference",
+  [Codec.CONTENT]: "repeated",
+};
+
 /** One file, by its path at the time; "" for what the command printed. */
 export interface FileStats {
   path: string;
@@ -45,6 +58,8 @@ export interface FileStats {
 /** See the head of the file. */
 export interface TraceStats {
   kinds: Record<StatKind, KindStats>;
+  /** Of the content: how it is stored. */
+  forms: Record<StatForm, FormStats>;
   files: FileStats[];
 }
 
@@ -64,6 +79,7 @@ class Gathering {
   readonly #trace: Trace;
   readonly #onProgress: OnProgress | undefined;
   readonly #kinds: Record<StatKind, KindStats>;
+  readonly #forms: Record<StatForm, FormStats>;
   readonly #files = new Map<string, FileStats>();
   readonly #places = new Places();
   /** Bytes of each row of content that were charged to a file. */
@@ -73,6 +89,8 @@ class Gathering {
     this.#trace = trace;
     this.#onProgress = onProgress;
     const none = () => ({ rows: 0, rawBytes: 0, storedBytes: 0 });
+    const form = () => ({ rawBytes: 0, storedBytes: 0 });
+    this.#forms = { whole: form(), compressed: form(), difference: form(), repeated: form() };
     this.#kinds = Object.fromEntries(STAT_KINDS.map((kind) => [kind, none()])) as Record<
       StatKind,
       KindStats
@@ -85,7 +103,7 @@ class Gathering {
     }
     this.#walk();
     const files = [...this.#files.values()].sort((a, b) => b.storedBytes - a.storedBytes);
-    return { kinds: this.#kinds, files };
+    return { kinds: this.#kinds, forms: this.#forms, files };
   }
 
   *#rows(sort: TraceKey["sort"]): Generator<Row> {
@@ -107,11 +125,36 @@ class Gathering {
     if (plain !== undefined) this.#add(plain, { rows: 1, raw: stored, stored });
     else if (sort === "keyframe") this.#add("keyframes", { rows: 1, raw: 0, stored });
     else if (sort === "content" || sort === "data") {
-      const { from, to } = this.#trace.reader.extentOf(row.id);
       // what the compactor moved there was counted where it was
-      const raw = row.id >= PACKED_POINTER ? 0 : to - from;
-      this.#add("content", { rows: 1, raw, stored });
+      const isMoved = sort === "content" && row.id >= PACKED_POINTER;
+      const raw = this.#contentBytes(row.id);
+      // the first reference to it is no saving
+      if (isMoved) this.#forms.repeated.rawBytes -= raw;
+      this.#add("content", { rows: 1, raw: isMoved ? 0 : raw, stored });
     } else this.#batch(row);
+  }
+
+  /** Bytes of a row of content that are there, and how they are stored. */
+  #contentBytes(id: number): number {
+    const { from, to } = this.#trace.reader.extentOf(id);
+    const packed = this.#trace.reader.packedRow(id);
+    if (packed !== undefined) return this.#form(packed.blobs);
+    this.#forms.whole.rawBytes += to - from;
+    this.#forms.whole.storedBytes += to - from;
+    return to - from;
+  }
+
+  /** Counts how blobs are stored; gives their bytes when unpacked. */
+  #form(blobs: readonly Blob[]): number {
+    let sum = 0;
+    for (const { codec, length, stored } of blobs) {
+      const form = FORM_OF_CODEC[codec];
+      if (form === undefined) continue;
+      sum += length;
+      this.#forms[form].rawBytes += length;
+      this.#forms[form].storedBytes += stored.length;
+    }
+    return sum;
   }
 
   /** A row of events: what of it are events, and what is content. */
@@ -127,6 +170,11 @@ class Gathering {
     }
     const packed = this.#trace.reader.packedRow(row.id);
     const content = packed === undefined ? payload : storedBytes(packed);
+    if (packed !== undefined) this.#form(packed.blobs);
+    else {
+      this.#forms.whole.rawBytes += payload;
+      this.#forms.whole.storedBytes += payload;
+    }
     const events = cursor.bytes.length - (isPacked ? own * EXTENT_BYTES : payload);
     const size = row.key.length + row.value.length;
     this.#add("events", { rows: 1, raw: events + ENVELOPE_BYTES, stored: size - content });
@@ -145,6 +193,9 @@ class Gathering {
     for (const { cursor } of this.#trace.reader.baselineBatches()) {
       this.#places.foldBaseline(cursor);
       cursor.rewind();
+      while (cursor.next()) this.#event(cursor);
+    }
+    for (const { cursor } of this.#trace.reader.savedBatches()) {
       while (cursor.next()) this.#event(cursor);
     }
     for (const { cursor, seq } of this.#trace.reader.journalBatches()) {

@@ -32,7 +32,10 @@ function storedBytes(path: string): number {
 /** Bytes of all kinds, of content, and of all files. */
 function sumsOf(path: string): { all: number; content: number; files: number } {
   const trace = Trace.open(path);
-  const { kinds, files } = traceStats(trace);
+  const { kinds, files, forms } = traceStats(trace);
+  const parts = Object.values(forms).map((form) => form.rawBytes);
+  expect(parts.reduce((a, b) => a + b, 0)).toBe(kinds.content.rawBytes);
+  expect(Math.min(...parts)).toBeGreaterThanOrEqual(0);
   trace.close();
   const sum = (numbers: number[]) => numbers.reduce((a, b) => a + b, 0);
   return {
