@@ -65,12 +65,14 @@ export async function checkGcKills(checks: Checks, kills: number, seed: number):
       const { problems } = verifyTrace(dir);
       const isSound = problems.length === 0 && (isOld || Bun.deepEquals(lines, after)) &&
         Bun.deepEquals(lastTree(dir), tree);
-      run(argv);
+      const next = run(argv);
       const isFinished = Bun.deepEquals(timelineOf(dir), after) &&
         verifyTrace(dir).problems.length === 0;
       if (isSound && isFinished) continue;
       bad++;
-      checks.that(`kill ${kinds[kind]} of ${kind}`, false, JSON.stringify(problems[0] ?? ""));
+      const what = { isOld, isSound, isFinished, code: next.code, said: next.stderr };
+      const detail = JSON.stringify({ ...what, problem: problems[0], lines: lines.length });
+      checks.that(`kill ${kinds[kind]} of ${kind}`, false, detail);
     }
   }
   const text = `${found.old} left the old trace, ${found.new} the new one`;
