@@ -257,12 +257,8 @@ assert(
 /** Free bytes of a trace from which on it is worth writing anew to give them back. */
 export const TRACE_VACUUM_BYTES_MIN = 1 << 16;
 
-/** SQLite page of a trace written anew: packed rows are small, and each wastes half a page. A large trace has larger pages. */
-export const TRACE_PACKED_PAGE_BYTES = 1 << 10;
-export const TRACE_LARGE_PAGE_BYTES = 1 << 12;
-
-/** Bytes of a packed trace from which on it is large. */
-export const TRACE_LARGE_BYTES_MIN = 1 << 26;
+/** SQLite page of a trace written anew: packed rows are small, and each wastes half a page. */
+export const TRACE_PACKED_PAGE_BYTES = 1 << 12;
 
 /** Versions of a file that are differences from each other; then one is stored whole again. Each names a base by one byte. */
 export const SERIES_INDEX_MAX = 127;

@@ -13,8 +13,6 @@ import { assert } from "../base/assert.ts";
 import {
   READER_PAGE_ROWS_MAX,
   TRACE_BUSY_MS,
-  TRACE_LARGE_BYTES_MIN,
-  TRACE_LARGE_PAGE_BYTES,
   TRACE_PACKED_PAGE_BYTES,
   TRACE_VACUUM_BYTES_MIN,
 } from "../base/limits.ts";
@@ -313,9 +311,7 @@ export class CompactStore {
     // a recording that was cut stays in WAL mode: that is how readers know that its end is missing
     if (isEnded) this.#db.run("PRAGMA journal_mode = DELETE");
     if (!shrink || this.freeBytes() < freeMin) return;
-    const isLarge = statSync(this.path).size - this.freeBytes() >= TRACE_LARGE_BYTES_MIN;
-    const page = isLarge ? TRACE_LARGE_PAGE_BYTES : TRACE_PACKED_PAGE_BYTES;
-    this.#db.run(`PRAGMA page_size = ${page}`);
+    this.#db.run(`PRAGMA page_size = ${TRACE_PACKED_PAGE_BYTES}`);
     this.#db.query("VACUUM INTO ?1").run(this.path + SUFFIX_NEW);
     if (isEnded) return;
     const copy = new Database(this.path + SUFFIX_NEW);
