@@ -130,15 +130,15 @@ const NOWHERE: BaselineTrace = {
 };
 
 /**
- * Takes a lazy baseline for nothing, until `signal` ends it: while the kernel side is loaded there is time for it. Afterwards the code is
+ * Takes a baseline for nothing, until `signal` ends it: while the kernel side is loaded there is time for it. Afterwards the code is
  * compiled and `known` has learned what it met, so that the real one is the quicker.
  */
 export async function rehearse(
-  options: Pick<BaselineOptions, "watch" | "known"> & { signal: AbortSignal },
+  options: Pick<BaselineOptions, "watch" | "known"> & { mode: BaselineMode; signal: AbortSignal },
 ): Promise<void> {
   const nothing = { tree: new Tree(), table: new BaseTable(), trace: NOWHERE };
   try {
-    await new Baseline({ ...options, ...nothing, mode: "lazy", turnMs: REHEARSAL_TURN_MS }).take();
+    await new Baseline({ ...options, ...nothing, turnMs: REHEARSAL_TURN_MS }).take();
   } catch {
     // it was ended, or met what the real one will meet and tell
   }

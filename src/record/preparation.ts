@@ -113,13 +113,19 @@ export class Preparation {
   #rehearse(): void {
     const { baseline, cache } = this.request;
     if (baseline === "full") return;
-    this.#isLazy = baseline === "lazy" && !isSmall(this.watch);
-    if (baseline === "lazy" && !this.#isLazy) return;
+    const { watch } = this;
+    const { signal } = this.#rehearsal;
+    this.#isLazy = baseline === "lazy" && !isSmall(watch);
+    if (baseline === "lazy" && !this.#isLazy) {
+      // little is copied: it may go through the log
+      this.writer.startLog();
+      this.#rehearsed = rehearse({ watch, known: this.#known, mode: "full", signal });
+      return;
+    }
     const folders = this.watch.roots.map((root) => root.path);
     this.#cachePath = cache === undefined ? undefined : statCachePath(cache.home, folders);
     this.#known = new StatCache(this.#cachePath);
-    const { signal } = this.#rehearsal;
-    this.#rehearsed = rehearse({ watch: this.watch, known: this.#known, signal });
+    this.#rehearsed = rehearse({ watch, known: this.#known, mode: "lazy", signal });
   }
 
   /**

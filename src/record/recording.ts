@@ -244,7 +244,8 @@ export class Recording {
       tree: this.#tree,
       sink: this.#journal,
       reread: this.#suspects(resolver),
-      contents: async (nodes = [...this.#journal.touched]) => {
+      contents: async (nodes = this.#touchedFiles()) => {
+        if (nodes.length === 0) return { contents: 0, written: 0, wrong: [] };
         this.#journal.flush();
         // somebody who goes on writing must not fill the ring meanwhile
         const timer = setInterval(() => this.#turn(), DRAIN_PAUSE_MS * 10);
@@ -257,6 +258,10 @@ export class Recording {
       catchUp: () => this.#drainAll(resolver),
       endNs: () => Number(clockNs(CLOCK_BOOTTIME) - this.#startNs),
     });
+  }
+
+  #touchedFiles(): number[] {
+    return [...this.#journal.touched].filter((id) => this.#tree.node(id)?.isFile === true);
   }
 
   /** How long contents may be compared. */

@@ -103,6 +103,12 @@ export function hookNames(): string[] {
   return [...HOOKS.map((hook) => hook.typeName), ...NEWEST_NAMES];
 }
 
+/** Those that can matter where these filesystems are watched. */
+export function usefulNames(where: Pick<Machine, "filesystems" | "allowsFentry">): string[] {
+  const helpful = HOOKS.filter((hook) => hook.helps({ ...where, names: [] }));
+  return [...helpful.map((hook) => hook.typeName), ...NEWEST_NAMES];
+}
+
 /** Whether the build for the newest kernels runs. */
 export function isNewest(names: readonly string[]): boolean {
   return NEWEST_NAMES.every((name) => names.includes(name));

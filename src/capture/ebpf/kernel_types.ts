@@ -4,9 +4,9 @@
  */
 import { closeSync, existsSync, openSync, readSync } from "node:fs";
 import { BTF_STRINGS_BYTES_MAX } from "../../base/limits.ts";
-import { hookNames } from "./hooks.ts";
 
 const FOLDER = "/sys/kernel/btf";
+const TRACEPOINT = "btf_trace_";
 
 /** Modules that bring hooks. */
 const MODULES = ["ext4", "xfs", "btrfs", "overlay"];
@@ -35,22 +35,36 @@ function stringsOf(path: string): Buffer {
   }
 }
 
-/**
- * Which of `hookNames` this kernel's type information has; undefined: it has none. A filesystem's hooks may stand in its
- * module's own, only while that is loaded.
- */
-export function kernelNames(): string[] | undefined {
-  if (!existsSync(`${FOLDER}/vmlinux`)) return undefined;
-  const wanted = new Set(hookNames());
+/** Typedefs of tracepoints: there are two thousand, which is less to go through than two megabytes for each name. */
+function tracepointsIn(strings: Buffer, wanted: ReadonlySet<string>): string[] {
   const found: string[] = [];
+  let at = strings.indexOf(TRACEPOINT);
+  for (; at >= 0; at = strings.indexOf(TRACEPOINT, at + TRACEPOINT.length)) {
+    if (strings[at - 1] !== 0) continue;
+    const name = strings.toString("latin1", at, strings.indexOf(0, at));
+    if (wanted.has(name)) found.push(name);
+  }
+  return found;
+}
+
+/**
+ * Which of these names this kernel's type information has; undefined: it has none. A filesystem's hooks may stand in its module's own,
+ * only while that is loaded.
+ */
+export function kernelNames(names: readonly string[]): string[] | undefined {
+  if (!existsSync(`${FOLDER}/vmlinux`)) return undefined;
+  const wanted = new Set(names);
+  const all: string[] = [];
   for (const path of ["vmlinux", ...MODULES].map((name) => `${FOLDER}/${name}`)) {
-    if (!existsSync(path)) continue;
+    if (wanted.size === 0 || !existsSync(path)) continue;
     const strings = stringsOf(path);
-    for (const name of wanted) {
-      if (!strings.includes(`\0${name}\0`, 0, "latin1")) continue;
-      found.push(name);
+    const others = [...wanted].filter((name) =>
+      !name.startsWith(TRACEPOINT) && strings.includes(`\0${name}\0`, 0, "latin1")
+    );
+    for (const name of [...tracepointsIn(strings, wanted), ...others]) {
+      all.push(name);
       wanted.delete(name);
     }
   }
-  return found;
+  return all;
 }

@@ -13,7 +13,7 @@ import { libbpf, openObject, pointerOf } from "../../../ffi/libbpf.ts";
 import { cString, errno, errnoText, pinned } from "../../../ffi/libc.ts";
 import { DiffKeeperError } from "../../base/error.ts";
 import { DK_ABI } from "../../format/kernel_record.ts";
-import { chooseHooks, type Hook, isNewest, lockdown, type Machine } from "./hooks.ts";
+import { chooseHooks, type Hook, isNewest, lockdown, type Machine, usefulNames } from "./hooks.ts";
 import { kernelNames } from "./kernel_types.ts";
 import { loadError, missingFeature } from "./load_error.ts";
 import type { KernelHandles } from "./kernel_side.ts";
@@ -79,12 +79,13 @@ export class RecorderObject {
 
   /** @throws {DiffKeeperError} `unsupported_kernel` (names the feature), `no_privilege`. */
   static load(options: RecorderOptions): RecorderObject {
-    const names = kernelNames();
+    const { filesystems } = options;
+    const allowsFentry = lockdown() === "none";
+    const names = kernelNames(usefulNames({ filesystems, allowsFentry }));
     if (names === undefined) {
       throw missingFeature("type information for BPF (/sys/kernel/btf/vmlinux)", "5.4");
     }
-    const { filesystems } = options;
-    const machine = { names, filesystems, allowsFentry: lockdown() === "none" };
+    const machine = { names, filesystems, allowsFentry };
     try {
       return new RecorderObject(machine, options);
     } catch (thrown) {
