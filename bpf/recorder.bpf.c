@@ -189,16 +189,16 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret) {
 
 /* Notes an inode that the running call changes. Returns its state there, NULL if it is not watched or there is no room. */
 static __always_inline struct dk_inode *touch(struct task_state *st, struct inode *inode) {
+  st->wanted = (u64)inode;
   if (!dev_watched(dev_of(inode))) {
     st->foreign = 1;
     if (dk_shared.layered && !mode_is(GET(inode, inode, i_mode), S_IFDIR)) {
-      inode_state(&st->below, inode);
+      inode_state_at(&st->below, *(volatile u64 *)&st->wanted);
       st->has_below = 1;
     }
     return NULL;
   }
   st->watched = 1;
-  st->wanted = (u64)inode;
   touched_slot(st);
   u32 at = *(volatile u32 *)&st->slot;
   if (at >= DK_TOUCH_MAX) {
@@ -207,7 +207,7 @@ static __always_inline struct dk_inode *touch(struct task_state *st, struct inod
     return NULL;
   }
   st->touched_ptr[at] = (u64)inode;
-  inode_state(&st->touch[at], inode);
+  inode_state_at(&st->touch[at], *(volatile u64 *)&st->wanted);
   if (at == st->touched) st->touched = at + 1;
   return &st->touch[at];
 }

@@ -202,7 +202,10 @@ static __always_inline void inode_key(struct inode_key *k, struct inode *inode) 
   k->ino = GET(inode, inode, i_ino);
 }
 
-static __always_inline void inode_state(struct dk_inode *o, struct inode *inode) {
+/* Global, so that it is verified once, and its fields are looked up once. */
+__noinline int inode_state_at(struct dk_inode *o, u64 inode_ptr) {
+  if (!o) return 0;
+  struct inode *inode = (void *)inode_ptr;
   o->dev = dev_of(inode);
   o->gen = GET(inode, inode, i_generation);
   o->ino = GET(inode, inode, i_ino);
@@ -213,7 +216,11 @@ static __always_inline void inode_state(struct dk_inode *o, struct inode *inode)
   o->gid = GET(inode, inode, i_gid.val);
   o->nlink = GET(inode, inode, i_nlink);
   o->rdev = GET(inode, inode, i_rdev);
+  return 0;
 }
+
+/* `inode` must not be a pointer that the verifier has a type for. */
+static __always_inline void inode_state(struct dk_inode *o, struct inode *inode) { inode_state_at(o, (u64)inode); }
 
 /* Puts into st->slot where the inode st->wanted is noted, or would be: in memory, so that what follows is verified once, not for each
  * way out of the loop. */
