@@ -17,7 +17,8 @@ const PREFIX_BYTES_MIN = 8;
 /** A prefix that begins like this would be taken for a trained dictionary; its first byte is left out then. */
 const DICTIONARY_MAGIC = [0x37, 0xa4, 0x30, 0xec] as const;
 const OUTPUT_BYTES_MIN = 1 << 10;
-const OUTPUT_BYTES_MAX = 1 << 20;
+/** For a frame's header, and what little content adds. */
+const FRAME_ROOM_BYTES = 1 << 10;
 
 /** How to encode. */
 export interface ZstdEncodeOptions {
@@ -56,8 +57,9 @@ export function zstdEncode(bytes: Uint8Array, options: ZstdEncodeOptions): Uint8
   if (prefix === undefined) {
     if (tableLog === undefined) return Bun.zstdCompressSync(bytes, { level });
     const params = parameters(level, bytes.length, tableLog);
-    const chunkSize = outputBytes(bytes.length >> 3);
-    return zstdCompressSync(bytes, { params, pledgedSrcSize: bytes.length, chunkSize } as object);
+    const chunkSize = frameBytesMax(bytes.length);
+    const given = { params, pledgedSrcSize: bytes.length, chunkSize };
+    return whole(zstdCompressSync(bytes, given as object), bytes.length);
   }
   if (Math.max(prefix.length, bytes.length) > ZSTD_PREFIX_BYTES_MAX) {
     const text = `cannot encode ${bytes.length} bytes with a prefix of ${prefix.length}`;
@@ -66,10 +68,10 @@ export function zstdEncode(bytes: Uint8Array, options: ZstdEncodeOptions): Uint8
   const given: ZlibOptions = {
     dictionary: prefix,
     pledgedSrcSize: bytes.length,
-    chunkSize: outputBytes(bytes.length >> 3),
+    chunkSize: frameBytesMax(bytes.length),
     params: parameters(level, prefix.length + bytes.length, tableLog),
   };
-  return zstdCompressSync(bytes, given as object);
+  return whole(zstdCompressSync(bytes, given as object), bytes.length);
 }
 
 /**
@@ -142,6 +144,16 @@ function usablePrefix(prefix: Uint8Array | undefined): Uint8Array | undefined {
   return isTrained ? prefix.subarray(1) : prefix;
 }
 
-function outputBytes(expected: number): number {
-  return Math.min(OUTPUT_BYTES_MAX, Math.max(OUTPUT_BYTES_MIN, expected));
+/**
+ * More than any frame of so many bytes takes (ZSTD_compressBound of zstd.h, and its header). The output must fit into one piece: Bun
+ * 1.4.5 loses the end of a frame that fills its last piece to the byte.
+ */
+function frameBytesMax(bytes: number): number {
+  return bytes + (bytes >> 8) + FRAME_ROOM_BYTES;
+}
+
+/** What could not be read again must not be stored. */
+function whole(frame: Uint8Array, bytes: number): Uint8Array {
+  if (frameContentBytes(frame) === bytes) return frame;
+  throw new DiffKeeperError("defect", "the encoder made a frame that is not whole");
 }
