@@ -22,6 +22,32 @@ __noinline int state_after(struct dk_inode *o, struct task_state *st, u64 inode)
   return 0;
 }
 
+/* Puts into st->slot where the first folder is noted that the call touched: the one that got the new name. */
+__noinline int touched_folder(struct task_state *st) {
+  if (!st) return 0;
+  for (u32 i = 0; i < DK_TOUCH_MAX; i++) {
+    if (i >= st->touched) break;
+    if (!mode_is(st->touch[i].mode, S_IFDIR)) continue;
+    st->slot = i;
+    return 1;
+  }
+  return 0;
+}
+
+/* Another task has renamed the new file into another folder before the call returned: the folder is that which the call touched, and the
+ * name is the last of the path as given, from s->len on. Returns its length. */
+__noinline int renamed_meanwhile(struct task_state *st, struct scratch *s, u32 class) {
+  if (!st || !s || class == C_OPENHANDLE || !touched_folder(st)) return 0;
+  u32 at = *(volatile u32 *)&st->slot;
+  if (at >= DK_TOUCH_MAX) return 0;
+  struct dk_open *o = (void *)s->buf;
+  o->parent = st->touch[at];
+  u64 path = class == C_OPENAT || class == C_OPENAT2 ? st->arg[1] : st->arg[0], to = s->len;
+  if (to > sizeof(*o) + 256) return 0;
+  long n = bpf_probe_read_user_str(s->buf + to, DK_PATH_BYTES, (void *)path);
+  return n > 0 ? (n - 1) & (DK_PATH_BYTES - 1) : 0;
+}
+
 /* Returns true when a record was sent. */
 __noinline int open_exit(struct task_state *st, u32 class, u32 nr, s64 ret) {
   if (!st) return false;
@@ -65,7 +91,19 @@ __noinline int open_exit(struct task_state *st, u32 class, u32 nr, s64 ret) {
   long n = bpf_probe_read_kernel_str(s->buf + sizeof(*o), 256, BPF_CORE_READ(dentry, d_name.name));
   u32 len = n > 0 ? (n - 1) & 255 : 0;
   o->name_len = len;
-  u32 size = sizeof(*o) + len;
+  s->len = sizeof(*o) + len;
+  o->path_len = 0;
+  if (created) {
+    struct dentry *now = BPF_CORE_READ(dentry, d_parent);
+    st->wanted = (u64)BPF_CORE_READ(now, d_inode);
+    touched_slot(st);
+    if (st->touched && (now != parent || *(volatile u32 *)&st->slot >= st->touched)) {
+      u32 path_len = renamed_meanwhile(st, s, class);
+      o->path_len = path_len;
+      s->len += path_len;
+    }
+  }
+  u32 size = s->len;
   o->h.size = (size + 7) & ~7u;
   int failed = send(s, size);
   scratch_put(s);

@@ -5,7 +5,7 @@
 #ifndef DK_RECORD_H
 #define DK_RECORD_H
 
-#define DK_ABI 1
+#define DK_ABI 2
 #define DK_TOUCH_MAX 8          /* inodes one call can touch that we remember */
 #define DK_CHUNK_BYTES 262144   /* payload of one WRITE/CHUNK/OUTPUT record */
 #define DK_NAMES_BYTES 8192     /* names of one NODE walk */
@@ -109,9 +109,10 @@ struct dk_open {                 /* OPEN */
   struct dk_inode inode;         /* +64 */
   struct dk_inode parent;        /* +120 */
   unsigned int open_flags;       /* +176 */
-  unsigned int name_len;         /* +180 bytes of the name, not NUL-terminated */
+  unsigned short name_len;       /* +180 bytes of the name, not NUL-terminated */
+  unsigned short path_len;       /* +182 bytes of the path as given, where the file was renamed before the call returned */
   unsigned long long lock_seq;   /* +184 */
-  /* +192 name, padded */
+  /* +192 name, path, padded */
 };
 
 struct dk_call {                 /* CALL */

@@ -117,8 +117,9 @@ export class RecordCompaction implements Companion {
       const path = findTraceFile(this.#dir);
       const isSmall = statSync(path).size < COMPACT_TRACE_BYTES_MIN;
       if (isSmall && this.mode === "on") return;
+      const effort = this.mode === "on" ? EFFORT_FAST : EFFORT_SMALL;
       const { complete } = compactTrace(this.#dir, {
-        settings: settingsOf(this.mode === "on" ? EFFORT_FAST : EFFORT_SMALL),
+        settings: settingsOf(effort, this.#budget.maxBytes),
         ...(this.mode === "on" ? { timeMs: COMPACT_END_MS } : {}),
         onProgress: (progress) => onProgress(progressText(progress)),
       });

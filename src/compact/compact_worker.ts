@@ -21,7 +21,8 @@ async function follow(begin: BeginCompaction): Promise<void> {
   // whoever holds the lock must not wait for a processor: the recorder waits for the lock
   if (takeTurns()) store.onLock = (isHeld) => isHeld ? takeTurns() : yieldToOthers();
   try {
-    const make = () => begin.pack ? new Compactor(store, settingsOf(EFFORT_FAST)) : undefined;
+    const settings = settingsOf(EFFORT_FAST, begin.budget?.maxBytes);
+    const make = () => begin.pack ? new Compactor(store, settings) : undefined;
     const ring = begin.budget === undefined ? undefined : new RingFold(store, begin.budget);
     let compactor = make();
     while (Atomics.load(words, Shared.STOP) === 0) {

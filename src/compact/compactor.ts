@@ -10,8 +10,10 @@ import {
   KEYFRAME_EVENTS_MIN,
   KEYFRAME_EVENTS_PER_NODE,
   SEGMENT_BYTES,
+  SEGMENT_BYTES_MIN,
   SEGMENT_EVENTS_MAX,
   SEGMENT_ROWS_MAX,
+  SEGMENTS_OF_BUDGET,
   SOLID_PREFIX_BYTES_MIN,
 } from "../base/limits.ts";
 import { openBatch } from "../format/batch_value.ts";
@@ -52,18 +54,29 @@ export interface CompactSettings {
   keyframeEventsPerNode: number;
   /** Bytes of batches that become one row, at most, if it is more than one batch. */
   segmentBytes: number;
+  /** Batches that become one row, at most; left out: SEGMENT_ROWS_MAX. */
+  segmentRows?: number;
   /** Bytes of content put together from which on it is a prefix for the next. */
   solidPrefixBytes: number;
 }
 
 /** The settings for an effort. */
-export function settingsOf(effort: Effort): CompactSettings {
-  return {
+export function settingsOf(effort: Effort, maxBytes?: number): CompactSettings {
+  const common = {
     effort,
     keyframeEvents: KEYFRAME_EVENTS_MIN,
     keyframeEventsPerNode: KEYFRAME_EVENTS_PER_NODE,
-    segmentBytes: SEGMENT_BYTES,
-    solidPrefixBytes: SOLID_PREFIX_BYTES_MIN,
+  };
+  if (maxBytes === undefined) {
+    return { ...common, segmentBytes: SEGMENT_BYTES, solidPrefixBytes: SOLID_PREFIX_BYTES_MIN };
+  }
+  // what is kept keeps the whole blob it lies in, and those that one is told by: small ones, on their own, waste little of a budget
+  const segmentBytes = Math.floor(maxBytes / SEGMENTS_OF_BUDGET);
+  return {
+    ...common,
+    segmentBytes: Math.min(SEGMENT_BYTES, Math.max(SEGMENT_BYTES_MIN, segmentBytes)),
+    segmentRows: 1, // the content of a batch may be a tenth of a budget
+    solidPrefixBytes: Number.POSITIVE_INFINITY,
   };
 }
 
@@ -237,7 +250,8 @@ export class Compactor {
       bytes += row.value.length;
       events += batchCount(row.value);
       from = keyAfter(row.key);
-      isFull = events >= SEGMENT_EVENTS_MAX || rows.length >= SEGMENT_ROWS_MAX;
+      isFull = events >= SEGMENT_EVENTS_MAX ||
+        rows.length >= (this.#settings.segmentRows ?? SEGMENT_ROWS_MAX);
     }
     if (rows.length === 0 || (!isFull && !final)) return false;
     this.#from.set("journal", from);

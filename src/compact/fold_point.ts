@@ -29,16 +29,27 @@ export function eventBeyond(store: CompactStore, bytes: number): number {
     if (row === undefined) return 0;
     const { tNs, seq } = store.rows.key(row.key, "journal");
     to = buildKey({ sort: "journal", tNs, seq });
-    sum += row.value.length;
+    sum += row.value.length + linkedBytes(store, row.id, seen);
     const { cursor } = openBatch(row.value, row.id);
     while (cursor.next()) {
       for (let index = 0; index < cursor.extentCount; index++) {
         const id = cursor.extent(index).row;
         if (id === row.id || seen.has(id)) continue;
         seen.add(id);
-        sum += store.sizeOf(id);
+        sum += store.sizeOf(id) + linkedBytes(store, id, seen);
       }
     }
     if (sum > bytes) return seq + cursor.count - 1;
   }
+}
+
+/** Bytes of rows that the blobs of a packed row only name, each counted once. */
+function linkedBytes(store: CompactStore, row: number, seen: Set<number>): number {
+  let sum = 0;
+  for (const { row: id = 0 } of store.content.packed(row)?.blobs ?? []) {
+    if (id === 0 || seen.has(id)) continue;
+    seen.add(id);
+    sum += store.sizeOf(id);
+  }
+  return sum;
 }

@@ -42,7 +42,7 @@ export function gcTrace(dir: string, budget: Budget = {}): GcReport {
   const isSmall = maxBytes !== undefined && bytesBefore <= maxBytes && keepNs === undefined;
   // packed first: less history has to go, and what stays of rows that go lies together in them
   if ((maxBytes !== undefined || keepNs !== undefined) && !isSmall) {
-    compactTrace(dir, { settings: settingsOf(EFFORT_FAST) });
+    compactTrace(dir, { settings: settingsOf(EFFORT_FAST, maxBytes) });
   }
   const store = CompactStore.openAlone(dir);
   let result: FoldResult;
@@ -67,7 +67,9 @@ function collect(store: CompactStore, { maxBytes, keepNs }: Budget): FoldResult 
     if (over <= 0) break;
     const last = lastOf(store);
     if (last === result.seq) break;
-    keep = round === GC_ROUNDS_MAX - 1 ? 0 : Math.max(0, keep - over * OVER_FACTOR);
+    // at first all of the budget is for history; what the state of the files takes is known when the rest is gone
+    if (round > 0) keep = Math.max(0, keep - over * OVER_FACTOR);
+    if (round === GC_ROUNDS_MAX - 1) keep = 0;
     const beyond = keep === 0 ? last : Math.max(eventBeyond(store, keep), result.seq);
     if (beyond === result.seq) continue;
     const more = foldHistory(store, { seq: beyond, effort: EFFORT_SMALL });

@@ -174,13 +174,19 @@ export function decodeNode(r: RecordBytes): NodeRecord {
 /** @throws {DiffKeeperError} data_corrupt, when a length does not fit. */
 export function decodeOpen(r: RecordBytes): OpenRecord {
   const size = sizeOf(r, OpenAt.SIZE);
-  const length = r.view.getUint32(r.at + OpenAt.name_len, true);
+  const length = r.view.getUint16(r.at + OpenAt.name_len, true);
+  const pathLength = r.view.getUint16(r.at + OpenAt.path_len, true);
   if (length > DK_PATH_BYTES || OpenAt.SIZE + length > size) corrupt("OPEN name does not fit");
+  const end = OpenAt.SIZE + length;
+  if (end + pathLength > size) corrupt("OPEN path does not fit");
+  // renamed before the call returned: the name it was made with is the last of the path
+  const path = latin1At(r.u8, r.at + end, pathLength);
+  const given = path.slice(path.lastIndexOf("/") + 1);
   return {
     inode: decodeInode(r.view, r.at + OpenAt.inode),
     parent: decodeInode(r.view, r.at + OpenAt.parent),
     openFlags: r.view.getUint32(r.at + OpenAt.open_flags, true),
-    name: latin1At(r.u8, r.at + OpenAt.SIZE, length),
+    name: given === "" ? latin1At(r.u8, r.at + OpenAt.SIZE, length) : given,
     lockSeq: u64At(r.view, r.at + OpenAt.lock_seq),
   };
 }

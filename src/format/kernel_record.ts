@@ -9,7 +9,7 @@
  */
 
 /** Version of the records: an object of another one is not loaded. */
-export const DK_ABI = 1;
+export const DK_ABI = 2;
 export const DK_TOUCH_MAX = 8;
 export const DK_CHUNK_BYTES = 262144;
 export const DK_NAMES_BYTES = 8192;
@@ -152,6 +152,7 @@ export const OpenAt = {
   parent: 120,
   open_flags: 176,
   name_len: 180,
+  path_len: 182,
   lock_seq: 184,
 } as const;
 

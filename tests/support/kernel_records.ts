@@ -147,15 +147,18 @@ export function touchedRecord(
 /** OPEN: flags CREATED, TRUNCATED or TMPFILE in `who`. */
 export function openRecord(
   who: Who,
-  open: { inode: KernelInode; parent: KernelInode; name: string; lockSeq?: number },
+  open: { inode: KernelInode; parent: KernelInode; name: string; path?: string; lockSeq?: number },
 ): Uint8Array {
   const name = bytesOf(open.name);
-  const { u8, view } = record(Kind.OPEN, OpenAt.SIZE + name.length, who);
+  const path = bytesOf(open.path ?? "");
+  const { u8, view } = record(Kind.OPEN, OpenAt.SIZE + name.length + path.length, who);
   putInode(view, OpenAt.inode, open.inode);
   putInode(view, OpenAt.parent, open.parent);
-  view.setUint32(OpenAt.name_len, name.length, true);
+  view.setUint16(OpenAt.name_len, name.length, true);
+  view.setUint16(OpenAt.path_len, path.length, true);
   view.setBigUint64(OpenAt.lock_seq, BigInt(open.lockSeq ?? 0), true);
   u8.set(name, OpenAt.SIZE);
+  u8.set(path, OpenAt.SIZE + name.length);
   return u8;
 }
 
