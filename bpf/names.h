@@ -110,14 +110,31 @@ __noinline int open_exit(struct task_state *st, u32 class, u32 nr, s64 ret) {
   return !failed;
 }
 
-/* Base directory of a relative path: announced, with its state after the call. */
-static __always_inline void base_of(struct dk_inode *o, struct task_struct *task, s64 dirfd) {
+/* Notes the working folder when a call begins: that is when its paths are looked up. When it ends, another thread, which shares the
+ * folder, may have changed it. */
+static __always_inline void note_cwd(struct task_state *st, struct task_struct *task) {
+  struct dentry *d = BPF_CORE_READ(task, fs, pwd.dentry);
+  st->cwd = (u64)d;
+  st->cwd_mnt = (u64)BPF_CORE_READ(task, fs, pwd.mnt);
+  st->cwd_ino = BPF_CORE_READ(d, d_inode, i_ino);
+}
+
+/* Base directory of a relative path: announced, with its state after the call. `st`: of the call, NULL where there is none. */
+static __always_inline void base_of(struct dk_inode *o, struct task_struct *task, s64 dirfd, struct task_state *st) {
   struct dentry *d;
   struct vfsmount *m;
   __builtin_memset(o, 0, sizeof(*o));
   if ((s32)dirfd == AT_FDCWD) {
     d = BPF_CORE_READ(task, fs, pwd.dentry);
     m = BPF_CORE_READ(task, fs, pwd.mnt);
+    if (st && st->cwd && st->cwd != (u64)d) {
+      struct dentry *then = (void *)st->cwd;
+      /* nobody holds it any more: it counts only as long as it is what it was */
+      if (BPF_CORE_READ(then, d_inode, i_ino) == st->cwd_ino) {
+        d = then;
+        m = (void *)st->cwd_mnt;
+      }
+    }
   } else {
     struct file *f = file_of(task, dirfd);
     if (!f) return;
@@ -250,13 +267,13 @@ __noinline int call_send(struct task_state *st, u64 nr_ret) {
   char c = 0;
   if (a->strings & 1) {
     bpf_probe_read_user(&c, 1, (void *)a->path0);
-    if (c != '/') base_of(&st->base[0], task, a->dir0);
+    if (c != '/') base_of(&st->base[0], task, a->dir0, st);
     else base_of_root(&st->base[0], task);
   }
   if ((a->strings & 2) && !a->name1) {
     c = 0;
     bpf_probe_read_user(&c, 1, (void *)a->path1);
-    if (c != '/') base_of(&st->base[1], task, a->dir1);
+    if (c != '/') base_of(&st->base[1], task, a->dir1, st);
     else base_of_root(&st->base[1], task);
   }
   struct scratch *s = scratch_get();

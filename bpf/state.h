@@ -74,6 +74,7 @@ struct task_state {
   u32 foreign;   /* one lies elsewhere; it is not noted */
   u32 overfull;  /* one was not noted for want of room */
   u64 wanted;    /* struct inode * */
+  u64 cwd, cwd_mnt, cwd_ino; /* struct dentry *, struct vfsmount * of the working folder when the call began */
   u32 append;    /* the data call writes at the end of the file */
   u32 twofold;   /* the data call may try to share extents first, and copies in a second go: copy_file_range */
   u32 implicit;  /* the data call names no offset */
