@@ -97,17 +97,7 @@ const SYMBOLS = {
     ],
     returns: "i32", // int
   },
-  bpf_program__fd: { args: ["ptr"], returns: "i32" },
   bpf_program__attach: { args: ["ptr"], returns: "ptr" },
-  bpf_link__destroy: { args: ["ptr"], returns: "i32" },
-  bpf_obj_get_info_by_fd: {
-    args: [
-      "i32", // int bpf_fd
-      "ptr", // void *info
-      "ptr", // __u32 *info_len
-    ],
-    returns: "i32", // int
-  },
 } as const;
 
 function loadFromMemory(path: string, name: string): string {

@@ -357,9 +357,6 @@ export const GC_ROUNDS_MAX = 8;
 
 /** Batches that become one packed row: bytes, and events at most, as a reader unpacks all of them for one. */
 export const SEGMENT_BYTES = 1 << 23;
-/** With a budget they are a part of it, and no smaller than this. */
-export const SEGMENTS_OF_BUDGET = 8;
-export const SEGMENT_BYTES_MIN = 1 << 20;
 export const SEGMENT_EVENTS_MAX = 1 << 16;
 export const SEGMENT_ROWS_MAX = 4_096;
 

@@ -10,10 +10,8 @@ import {
   KEYFRAME_EVENTS_MIN,
   KEYFRAME_EVENTS_PER_NODE,
   SEGMENT_BYTES,
-  SEGMENT_BYTES_MIN,
   SEGMENT_EVENTS_MAX,
   SEGMENT_ROWS_MAX,
-  SEGMENTS_OF_BUDGET,
   SOLID_PREFIX_BYTES_MIN,
 } from "../base/limits.ts";
 import { openBatch } from "../format/batch_value.ts";
@@ -60,24 +58,18 @@ export interface CompactSettings {
   solidPrefixBytes: number;
 }
 
-/** The settings for an effort. */
+/** The settings for an effort. `maxBytes`: the trace is to be kept below that. */
 export function settingsOf(effort: Effort, maxBytes?: number): CompactSettings {
-  const common = {
+  const settings = {
     effort,
     keyframeEvents: KEYFRAME_EVENTS_MIN,
     keyframeEventsPerNode: KEYFRAME_EVENTS_PER_NODE,
+    segmentBytes: SEGMENT_BYTES,
+    solidPrefixBytes: SOLID_PREFIX_BYTES_MIN,
   };
-  if (maxBytes === undefined) {
-    return { ...common, segmentBytes: SEGMENT_BYTES, solidPrefixBytes: SOLID_PREFIX_BYTES_MIN };
-  }
-  // what is kept keeps the whole blob it lies in, and those that one is told by: small ones, on their own, waste little of a budget
-  const segmentBytes = Math.floor(maxBytes / SEGMENTS_OF_BUDGET);
-  return {
-    ...common,
-    segmentBytes: Math.min(SEGMENT_BYTES, Math.max(SEGMENT_BYTES_MIN, segmentBytes)),
-    segmentRows: 1, // the content of a batch may be a tenth of a budget
-    solidPrefixBytes: Number.POSITIVE_INFINITY,
-  };
+  if (maxBytes === undefined) return settings;
+  // history goes by rows, and what is kept keeps the blobs that it is told by: a row for each batch, and blobs on their own
+  return { ...settings, segmentRows: 1, solidPrefixBytes: Number.POSITIVE_INFINITY };
 }
 
 /** What was done so far. */

@@ -21,7 +21,7 @@ export function eventAt(trace: Trace, tNs: number): number {
  */
 export function eventBeyond(store: CompactStore, bytes: number): number {
   const range = rangeOf("journal");
-  const seen = new Set<number>();
+  const bytesOf = new BytesOnce(store);
   let { to } = range;
   let sum = 0;
   for (;;) {
@@ -29,27 +29,39 @@ export function eventBeyond(store: CompactStore, bytes: number): number {
     if (row === undefined) return 0;
     const { tNs, seq } = store.rows.key(row.key, "journal");
     to = buildKey({ sort: "journal", tNs, seq });
-    sum += row.value.length + linkedBytes(store, row.id, seen);
+    sum += bytesOf.row(row.id);
     const { cursor } = openBatch(row.value, row.id);
     while (cursor.next()) {
       for (let index = 0; index < cursor.extentCount; index++) {
-        const id = cursor.extent(index).row;
-        if (id === row.id || seen.has(id)) continue;
-        seen.add(id);
-        sum += store.sizeOf(id) + linkedBytes(store, id, seen);
+        sum += bytesOf.row(cursor.extent(index).row);
       }
     }
     if (sum > bytes) return seq + cursor.count - 1;
   }
 }
 
-/** Bytes of rows that the blobs of a packed row only name, each counted once. */
-function linkedBytes(store: CompactStore, row: number, seen: Set<number>): number {
-  let sum = 0;
-  for (const { row: id = 0 } of store.content.packed(row)?.blobs ?? []) {
-    if (id === 0 || seen.has(id)) continue;
-    seen.add(id);
-    sum += store.sizeOf(id);
+/** What rows take, each counted once. */
+class BytesOnce {
+  readonly #store: CompactStore;
+  readonly #seen = new Set<number>();
+
+  constructor(store: CompactStore) {
+    this.#store = store;
   }
-  return sum;
+
+  /** A row, with the rows that its blobs only name. */
+  row(id: number): number {
+    if (this.#seen.has(id)) return 0;
+    let sum = this.#alone(id);
+    for (const { row = 0 } of this.#store.content.packed(id)?.blobs ?? []) {
+      if (row !== 0) sum += this.#alone(row);
+    }
+    return sum;
+  }
+
+  #alone(id: number): number {
+    if (this.#seen.has(id)) return 0;
+    this.#seen.add(id);
+    return this.#store.sizeOf(id);
+  }
 }

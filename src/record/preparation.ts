@@ -172,7 +172,7 @@ export class Preparation {
       this.#base = new BaseContent({ dir: this.writer.dir, id: this.#savedId, watch, tree });
     }
     await this.#rehearsed;
-    const timer = setInterval(() => this.#drainEarly(), DRAIN_PAUSE_MS * 10);
+    const timer = setInterval(() => this.drainEarly(), DRAIN_PAUSE_MS * 10);
     try {
       this.putInfo();
       const summary = await this.#takeBaseline(onProgress);
@@ -222,7 +222,7 @@ export class Preparation {
     const { dropped } = this.early;
     if (dropped > 0) this.notes.push(`${dropped} changes before the start were too many to follow`);
     for (let round = 0; round < BASELINE_ROUNDS_MAX; round++) {
-      this.#drainEarly();
+      this.drainEarly();
       const paths = this.early.takeChangedPaths(this.tree);
       if (paths.length === 0) return;
       rows = rescan({
@@ -235,16 +235,12 @@ export class Preparation {
     }
   }
 
-  #drainEarly(): void {
+  /** Takes what has happened so far; the last time when the command is about to start. */
+  drainEarly(): void {
     this.kernel.ring.drain(
       (bytes, words, offset) => this.early.take(bytes, words, offset),
       DRAIN_TURN_BYTES_MAX,
     );
-  }
-
-  /** The command is about to start: the last of what happened before. */
-  lastLook(): void {
-    this.#drainEarly();
   }
 
   /** Writes what is known of the recording; again when it starts, which is its time. */

@@ -83,7 +83,7 @@ export class Recording {
     this.#tree = ready.tree;
     this.#base = ready.base;
     const { index, pressure, ringBytes, mappedIntervalMs } = ready.request;
-    ready.lastLook();
+    ready.drainEarly();
     this.#startNs = clockNs(CLOCK_BOOTTIME);
     ready.putInfo();
     this.#journal = new Journal(this.#writer, this.#tree, { index });

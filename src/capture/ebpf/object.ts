@@ -1,7 +1,7 @@
 /**
  * The BPF object: opened from the embedded bytes, sized for this machine, loaded, attached. What a kernel lacks is found out here
  * and said with the feature's name and the minimum kernel; what it lacks but we can do without is left out and reported
- * (`hooks`). States: opened -> loaded -> attached -> closed. Everything detaches when the process ends, however it ends. This runs on
+ * (`hooks`). States: opened -> loaded -> attached. Everything detaches when the process ends, however it ends. This runs on
  * the main thread; who reads what the programs send makes a KernelSide of the handles.
  */
 import { type Pointer, read } from "bun:ffi";
@@ -35,7 +35,7 @@ export interface RecorderOptions {
   room?: { inodes?: number; scratchSlots?: number };
 }
 
-type State = "opened" | "loaded" | "attached" | "closed";
+type State = "opened" | "loaded" | "attached";
 
 /** The loaded recorder. `load` it, then `attach`. */
 export class RecorderObject {
@@ -46,7 +46,6 @@ export class RecorderObject {
   readonly #log = pinned(LOG_BYTES);
   readonly #used: readonly Hook[];
   #state: State = "opened";
-  #links: Pointer[] = [];
 
   private constructor(machine: Machine, options: RecorderOptions) {
     const path = isNewest(machine.names) ? newestPath : objectPath;
@@ -100,7 +99,10 @@ export class RecorderObject {
   #chooseHooks(machine: Machine): Hook[] {
     const { used, left } = chooseHooks(machine);
     const missing = used.find((hook) => left.includes(hook));
-    if (missing !== undefined) throw missingFeature(`the tracepoint ${missing.section}`, "5.5");
+    if (missing !== undefined) {
+      const name = missing.section.replace("tp_btf/", "");
+      throw missingFeature(`the tracepoint ${name} for BPF`, "5.5");
+    }
     for (const { program } of left) {
       libbpf().bpf_program__set_autoload(this.#program(program), false);
     }
@@ -166,21 +168,12 @@ export class RecorderObject {
     this.#shared.stopMark = Math.floor(this.handles.ringBytes * STOP_PART);
     this.#shared.enabled = true;
     for (const { program, section, isRequired } of this.#used) {
-      const link = pointerOf(libbpf().bpf_program__attach(this.#program(program)));
-      if (link !== undefined) {
-        this.#links.push(link);
-        this.handles.hooks.push(section);
-      } else if (isRequired) throw loadError(errno(), this.#log.bytes);
+      const isAttached =
+        pointerOf(libbpf().bpf_program__attach(this.#program(program))) !== undefined;
+      if (isAttached) this.handles.hooks.push(section);
+      else if (isRequired) throw loadError(errno(), this.#log.bytes);
     }
     this.#state = "attached";
-  }
-
-  /** Detaches and frees. What is mapped stays so until the process ends. */
-  close(): void {
-    for (const link of this.#links) libbpf().bpf_link__destroy(link);
-    this.#links = [];
-    if (this.#state !== "closed") libbpf().bpf_object__close(this.#object);
-    this.#state = "closed";
   }
 }
 
