@@ -1,6 +1,6 @@
 /**
- * Builds dist/diffkeeper in four steps: the BPF objects, the WebAssembly module of the codecs, copies of the shared
- * libraries that are embedded, and the compiled binary. A step is skipped when the hash of its inputs and of its command
+ * Builds dist/diffkeeper in five steps: the BPF objects, the small native program, the WebAssembly module of the codecs, copies of
+ * the shared libraries that are embedded, and the compiled binary. A step is skipped when the hash of its inputs and of its command
  * is the one of its last success (kept in build/stamps/). Each output appears by rename, so that two builds in one
  * checkout never see half a file.
  * --target linux-x64|linux-arm64|darwin-arm64|darwin-x64: a binary for that system that only reads traces, dist/diffkeeper-TARGET
@@ -22,6 +22,7 @@ const BPF_SOURCE = "bpf/recorder.bpf.c";
 const BPF_OBJECT = "build/recorder.bpf.o";
 /** For kernels that have all that it can use (DK_NEWEST of bpf/kernel.h). */
 const BPF_NEWEST_OBJECT = "build/recorder_newest.bpf.o";
+const STARTER = "build/starter.elf";
 const WASM_MODULE = "build/codecs.wasm";
 const BINARY = "dist/diffkeeper";
 /** In the order in which the binary must load them. */
@@ -110,6 +111,24 @@ function bpfStep(output: string, definition?: string): Step {
   };
 }
 
+/** Static, without a C library: native/starter.c. */
+function starterStep(): Step {
+  const source = "native/starter.c";
+  const clang = ["clang", "-O2", "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-fno-builtin"];
+  clang.push("-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-fno-pic");
+  clang.push("-nostdlib", "-static", "-fuse-ld=lld", "-Wl,--build-id=none,-s");
+  return {
+    name: "starter",
+    inputs: [source],
+    key: clang.join(" "),
+    outputs: [STARTER],
+    run() {
+      command([...clang, source, "-o", temporary(STARTER)]);
+      publish(STARTER);
+    },
+  };
+}
+
 /** Debian's lld has it with a version in its name too. */
 function wasmLinker(): string {
   const named = ["wasm-ld", ...Array.from({ length: 20 }, (_, i) => `wasm-ld-${33 - i}`)];
@@ -178,7 +197,7 @@ function binaryStep(): Step {
     !path.endsWith("_test.ts")
   );
   const libraries = LIBRARIES.map((name) => `build/lib/${name}`);
-  const embedded = [BPF_OBJECT, BPF_NEWEST_OBJECT, WASM_MODULE, ...libraries];
+  const embedded = [BPF_OBJECT, BPF_NEWEST_OBJECT, STARTER, WASM_MODULE, ...libraries];
   return {
     name: "binary",
     inputs: ["main.ts", "package.json", "package-lock.json", ...sources, ...embedded],
@@ -274,6 +293,7 @@ if (import.meta.main) {
   else {
     perform(bpfStep(BPF_OBJECT));
     perform(bpfStep(BPF_NEWEST_OBJECT, "DK_NEWEST"));
+    perform(starterStep());
     perform(wasmStep());
     for (const name of LIBRARIES) perform(libraryStep(name));
     perform(binaryStep());

@@ -14,3 +14,8 @@ declare module "*.wasm" {
   const path: string;
   export default path;
 }
+
+declare module "*.elf" {
+  const path: string;
+  export default path;
+}

@@ -1,24 +1,25 @@
-/** The two hidden verbs: `__launch` becomes the recorded command, `__guard` frees it when the recorder was killed. */
-import type { Command } from "commander";
-import { guard } from "../record/guard.ts";
-import { launch } from "../record/launcher.ts";
-import { reportError } from "./output.ts";
+/** The hidden verb `__guard`: what the small program beside a recording becomes when there is something to do (src/record/guard.ts). */
+import { type Command, Option } from "commander";
+import { guard, type Happened } from "../record/guard.ts";
 
-/** Adds the commands to the program, hidden from help. */
+interface GuardFlags {
+  after: Happened;
+  cgroup?: string;
+  gate?: string;
+  owner?: string;
+}
+
+/** Adds the command to the program, hidden from help. */
 export function register(program: Command): void {
-  const launcher = program.command("__launch", { hidden: true });
-  launcher.argument("<fd>").argument("<reply>").action((fd: string, reply: string) => {
-    const failure = launch(Number(fd), Number(reply));
-    if (failure === undefined) process.exit(125);
-    reportError(failure.error, { json: false });
-    process.exit(failure.exitCode);
-  });
-  program.command("__guard", { hidden: true }).argument("<pid>").argument("[folder]")
-    .option("--gate <state-dir>").option("--owner <ids>")
-    .action((pid: string, folder: string | undefined, flags: { gate?: string; owner?: string }) => {
-      const [uid, gid] = (flags.owner ?? "").split(":").map(Number);
+  program.command("__guard", { hidden: true }).argument("<pid>")
+    .option("--cgroup <folder>").option("--gate <state-dir>").option("--owner <ids>")
+    .addOption(
+      new Option("--after <what>").choices(["ended", "keep", "take"]).makeOptionMandatory(),
+    )
+    .action((pid: string, { after, cgroup, gate, owner: ids = "" }: GuardFlags) => {
+      const [uid, gid] = ids.split(":").map(Number);
       const owner = uid === undefined || gid === undefined ? undefined : { uid, gid };
-      const { gate } = flags;
-      guard(Number(pid), folder, gate === undefined ? undefined : { dir: gate, owner });
+      const gated = gate === undefined ? undefined : { dir: gate, owner };
+      guard(Number(pid), cgroup, { after, ...gated !== undefined && { gated } });
     });
 }

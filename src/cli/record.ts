@@ -34,7 +34,8 @@ import { STATE_DIR_DEFAULT } from "./trace_options.ts";
 
 /** Exit code of a recorder that failed, as env(1), timeout(1) and docker run have it. */
 const EXIT_RECORDER_FAILED = 125;
-const EXIT_NOT_EXECUTABLE = 126;
+/** From here on: ended by a signal. */
+const SIGNAL_EXIT_CODE = 128;
 
 interface RecordFlags {
   stateDir: string;
@@ -244,7 +245,7 @@ async function record(command: string[], flags: RecordFlags): Promise<number> {
       companion: compaction,
       compare: (touched, timeMs) => compareContents(stateDir, { touched, timeMs }),
     }, reporter);
-    if ("summary" in result && result.summary.started) {
+    if (result.summary?.started) {
       result.summary.notes.push(...compaction.finish((text) => reporter.progress(text)));
       reporter.starting();
     }
@@ -259,15 +260,12 @@ async function record(command: string[], flags: RecordFlags): Promise<number> {
 
 /** Says how it went, and gives the exit code of `record`. @throws {DiffKeeperError} `defect`. */
 function finish(result: SessionResult, flags: RecordFlags): number {
-  const { exitCode } = result;
-  if ("failure" in result) {
-    reportError(result.failure, { json: flags.json === true });
-    return exitCode;
-  }
-  const { summary } = result;
+  const { exitCode, summary, failure } = result;
+  if (failure !== undefined) reportError(failure, { json: flags.json === true });
+  if (summary === undefined) return exitCode;
   if (!summary.started) {
-    // from 126 on the launcher says why, or a signal ended it first
-    if (exitCode >= EXIT_NOT_EXECUTABLE) return exitCode;
+    // a signal ended it before it began
+    if (failure !== undefined || exitCode > SIGNAL_EXIT_CODE) return exitCode;
     throw new DiffKeeperError("defect", "the command ran, but the kernel reported nothing of it");
   }
   const code = summary.failed === undefined ? exitCode : exitCode || EXIT_RECORDER_FAILED;

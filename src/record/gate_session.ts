@@ -4,46 +4,23 @@
  * filter whose listener is gone would make their calls fail). src/record/gate.ts serves the calls, guard.ts lets them go when the
  * recorder is dead.
  */
-import { closeSync, readSync, writeSync } from "node:fs";
+import { closeSync, writeSync } from "node:fs";
 import { errno, errnoText, pinned } from "../../ffi/libc.ts";
 import { libcGate } from "../../ffi/libc_gate.ts";
 import { DiffKeeperError } from "../base/error.ts";
 import { makeTableMemory } from "./base_table.ts";
 import type { GateOptions } from "./gate.ts";
-import { FilterBits } from "./launcher.ts";
-import { Listener, takeDescriptor } from "./seccomp.ts";
+import type { Launcher } from "./launcher.ts";
+import { installFilter, Listener, takeDescriptor } from "./seccomp.ts";
 
 /** What programs that ask for io_uring get. */
 export type IoUring = "deny" | "trace";
 
-/** The launcher that waits, and how to speak with it. */
-export interface LauncherLink {
-  pid: number;
-  /** Where it listens. */
-  commandFd: number;
-  /** Where it answers. */
-  replyFd: number;
-}
-
 /** Time for the last tasks to let go of the filter, in milliseconds. */
 const LAST_TASKS_MS = 20;
-const REPLY_BYTES_MAX = 32;
 /** A listener stands above us already. */
 const EBUSY = 16;
 const EFD_CLOEXEC = 0o2000000;
-
-/** Asks the launcher for a filter; returns what it says: a descriptor, or a negative error number. */
-function askFilter(link: LauncherLink, bits: number): number {
-  writeSync(link.commandFd, `f${bits}`);
-  const reply = new Uint8Array(REPLY_BYTES_MAX);
-  let length = 0;
-  while (length < reply.length && !reply.subarray(0, length).includes(10)) {
-    const got = readSync(link.replyFd, reply, length, reply.length - length, null);
-    if (got === 0) throw new DiffKeeperError("io", "cannot start: the launcher went away");
-    length += got;
-  }
-  return Number.parseInt(Buffer.from(reply.subarray(0, length)).toString(), 10);
-}
 
 /** The filter of one recording. */
 export class GateSession {
@@ -58,11 +35,16 @@ export class GateSession {
   #over: Promise<unknown> = Promise.resolve();
 
   /** Has the filter installed: with the gate if it is wanted and the kernel allows it. */
-  install(link: LauncherLink, wanted: { gate: boolean; ioUring: IoUring }): void {
-    const deny = wanted.ioUring === "deny" ? FilterBits.DENY_IO_URING : 0;
+  install(launcher: Launcher, wanted: { gate: boolean; ioUring: IoUring }): void {
+    const denyIoUring = wanted.ioUring === "deny";
+    const ask = (gate: boolean) =>
+      installFilter(
+        { gate, denyIoUring },
+        (flags, program) => launcher.installFilter(flags, program),
+      );
     if (wanted.gate) {
-      const fd = askFilter(link, deny | FilterBits.GATE);
-      const own = fd < 0 ? fd : takeDescriptor(link.pid, fd);
+      const fd = ask(true);
+      const own = fd < 0 ? fd : takeDescriptor(launcher.pid, fd);
       if (own >= 0) {
         this.listener = own;
         this.tableFd = makeTableMemory();
@@ -74,8 +56,8 @@ export class GateSession {
       const why = -fd === EBUSY ? "another program holds them already" : errnoText(-fd);
       this.note = `the folders were copied before the start: calls cannot be held here: ${why}`;
     }
-    if (deny === 0) return;
-    const code = askFilter(link, deny);
+    if (!denyIoUring) return;
+    const code = ask(false);
     if (code < 0) this.note = `io_uring cannot be refused here: ${errnoText(-code)}`;
   }
 

@@ -1,20 +1,14 @@
 /**
- * The guard: a process that outlives a killed recorder by a moment. It waits for the end of its stdin, which the recorder holds; if
- * the recorder was killed, the command may be frozen or stopped: everything in its cgroup is let go. The BPF programs may detach
- * a little after our pipe has closed, and stop a task once more that finds the ring full: so this looks for a while. It also holds
- * the listener of the seccomp filter: from a dead recorder it takes the gate over, for as long as a task has the filter.
+ * The guard: a process that outlives a killed recorder by a moment. A small program (native/starter.c, `wait`) sleeps until its stdin
+ * ends, which the recorder holds, and then becomes this one. If the recorder was killed, the command may be frozen or stopped:
+ * everything in its cgroup is let go. The BPF programs may detach a little after our pipe has closed, and stop a task once more
+ * that finds the ring full: so this looks for a while. It also holds the listener of the seccomp filter: from a dead recorder it
+ * takes the gate over, for as long as a task has the filter.
  */
-import { readdirSync, readFileSync, readSync, rmdirSync, writeFileSync } from "node:fs";
-import { libc } from "../../ffi/libc.ts";
+import { readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { Gate } from "./gate.ts";
 import { Listener } from "./seccomp.ts";
 
-/** SIGHUP, SIGINT, SIGQUIT, SIGTSTP. */
-const TERMINAL_SIGNALS = [1, 2, 3, 20] as const;
-const SIG_IGN = 1;
-const F_GETFL = 3;
-const F_SETFL = 4;
-const O_NONBLOCK = 0o4000;
 /** On stdin: the recording has ended in order, but processes live on that have the filter. */
 export const KEEP = 0x6b;
 /** On stdin: the gate of the recorder has failed, and is to be taken over at once. */
@@ -80,27 +74,19 @@ function isStopped(pid: string): boolean {
   }
 }
 
-/** Sleeps until the recorder's end of our stdin is closed, whatever ended it. True: it ended in order and says KEEP. */
-function waitForEnd(): boolean {
-  // a read must sleep: a descriptor left non-blocking by whoever made it would fail at once
-  libc.fcntl(0, F_SETFL, libc.fcntl(0, F_GETFL, 0) & ~O_NONBLOCK);
-  const byte = new Uint8Array(1);
-  let isKept = false;
-  while (readSync(0, byte) > 0) {
-    if (byte[0] === TAKE_OVER) return false;
-    isKept ||= byte[0] === KEEP;
-  }
-  return isKept;
-}
+/** What the small program saw: the recorder has ended without a word, or in order but with KEEP, or its gate has failed. */
+export type Happened = "ended" | "keep" | "take";
 
 /**
- * Waits for the recorder's end, then frees the command: what is in the cgroup `folder`, which is removed, or without one the
- * process `pid` and its descendants. `gated`: there is a gate, which it takes over.
+ * Frees the command: what is in the cgroup `folder`, which is removed, or without one the process `pid` and its descendants. `gated`:
+ * there is a gate, which it takes over. A Ctrl-C is meant for the command: the small program has it ignored for us too.
  */
-export function guard(pid: number, folder: string | undefined, gated?: GatedBy): void {
-  // a Ctrl-C is meant for the command, and may not take the guard along
-  for (const signal of TERMINAL_SIGNALS) libc.signal(signal, SIG_IGN as never);
-  if (waitForEnd()) return letCallsGo();
+export function guard(
+  pid: number,
+  folder: string | undefined,
+  { after, gated }: { after: Happened; gated?: GatedBy },
+): void {
+  if (after === "keep") return letCallsGo();
   const gate = gated === undefined ? undefined : takeOver(gated);
   if (folder !== undefined) attempt(() => writeFileSync(`${folder}/cgroup.freeze`, "0"));
   const held = () => folder === undefined ? descendantsOf(pid) : processesIn(folder);

@@ -1,172 +1,155 @@
 /**
- * The child's side of starting the command: this process installs the seccomp filter that the recorder asks for (as root, so that
- * no_new_privs is not needed and sudo works in the command), waits on a pipe until the recorder has armed the kernel side, becomes the
- * user the command runs as, and replaces itself with the command. Arguments and environment stay bytes from end to end. What the
- * runtime changed for itself (signal dispositions, the limit of open files) is put back first. Exit codes as env(1): 127 not
- * found, 126 found but not executable.
+ * The process that becomes the command: a small native program (starter.ts) that installs the seccomp filter the recorder asks for (as
+ * root, so that no_new_privs is not needed and sudo works in the command), waits until the recorder has armed the kernel side,
+ * becomes the user the command runs as, and replaces itself with the command. Arguments and environment stay bytes from end to
+ * end. Exit codes as env(1): 127 not found, 126 found but not executable. States: waiting -> gone (become the command, or ended).
  */
-import { ptr } from "bun:ffi";
 import { closeSync, existsSync, readFileSync, readSync, writeSync } from "node:fs";
-import { cString, Errno, errno, errnoText, libc, pinned } from "../../ffi/libc.ts";
+import { Errno, errno, errnoText, libc, pinned } from "../../ffi/libc.ts";
 import { DiffKeeperError } from "../base/error.ts";
-import { LAUNCH_SPEC_BYTES_MAX } from "../base/limits.ts";
-import { installFilter } from "./seccomp.ts";
+import { LAUNCH_PLAN_BYTES_MAX } from "../base/limits.ts";
+import {
+  candidates,
+  decodeReply,
+  encodeFilter,
+  encodeGo,
+  encodePlan,
+  type LaunchSpec,
+  REPLY_BYTES,
+  ReplyKind,
+} from "../format/launch_plan.ts";
+import { freeFd } from "./inherited.ts";
+import { starterPath } from "./starter.ts";
 
-/** What the recorder tells the launcher; bytes are binary strings. */
-export interface LaunchSpec {
-  argv: string[];
-  /** Each `NAME=value`. */
-  env: string[];
-  user?: { uid: number; gid: number; groups: number[] };
-  /** Signals that were ignored when the recorder started, as in SigIgn of /proc/PID/status; they stay ignored. */
-  ignoredSignals: number[];
-  /** Signals that were blocked then, as in SigBlk; they stay blocked. */
-  blockedSignals: number[];
-  /** Descriptors above stderr that the command gets. */
-  fds: readonly number[];
-  /** Which of descriptors 0, 1 and 2 were non-blocking when the recorder started. */
-  nonBlocking: number[];
-  /** Soft limit of open files before the runtime raised it. */
-  openFilesMax?: number;
-}
-
-const F_GETFL = 3;
-const F_SETFL = 4;
-const O_NONBLOCK = 0o4000;
-const SIGNALS = 31;
-const SIG_IGN = 1;
-const SIG_SETMASK = 2;
-const F_SETFD = 2;
-const RLIMIT_NOFILE = 7;
-const ENOEXEC = 8;
-const POINTER_BYTES = 8;
-
-/** Bits of the filter that the recorder asks for: `f` and one digit. */
-export const FilterBits = { DENY_IO_URING: 1, GATE: 2 } as const;
-
-/** The recorder lets the command go. */
-const GO = 0x67;
-/** The recorder wants a filter. */
-const FILTER = 0x66;
-const DIGIT_0 = 0x30;
-
-/** The spec, and the commands that came with it. */
-function readSpec(fd: number): { text: string; rest: Uint8Array } {
-  const block = new Uint8Array(65_536);
-  const parts: Uint8Array[] = [];
-  let total = 0;
-  while (total < LAUNCH_SPEC_BYTES_MAX) {
-    const count = readSync(fd, block);
-    if (count === 0) throw new DiffKeeperError("io", "cannot start: the recorder went away");
-    const end = block.subarray(0, count).indexOf(10);
-    parts.push(block.slice(0, end === -1 ? count : end));
-    total += count;
-    if (end !== -1) {
-      return { text: Buffer.concat(parts).toString("utf8"), rest: block.slice(end + 1, count) };
-    }
-  }
-  throw new DiffKeeperError(
-    "limit_exceeded",
-    "cannot start: arguments and environment are too large",
-  );
-}
-
-/** Does what the recorder asks for until it lets the command go. False: it gave up before the command began. */
-function obey(fd: number, replyFd: number, rest: Uint8Array): boolean {
-  let at = 0;
-  const one = new Uint8Array(1);
-  const next = (): number => {
-    if (at < rest.length) return rest[at++] ?? 0;
-    return readSync(fd, one) === 0 ? 0 : one[0] ?? 0;
-  };
-  for (let word = next(); word !== GO; word = next()) {
-    if (word !== FILTER) return false;
-    const bits = next() - DIGIT_0;
-    const done = installFilter({
-      gate: (bits & FilterBits.GATE) !== 0,
-      denyIoUring: (bits & FilterBits.DENY_IO_URING) !== 0,
-    });
-    writeSync(replyFd, `${done}\n`);
-  }
-  return true;
-}
-
-/** Pointers to C strings; the strings are kept alive by the second value. */
-function pointerArray(texts: readonly string[]): { table: Uint8Array; keep: Uint8Array[] } {
-  const keep = texts.map(cString);
-  const table = new Uint8Array(new ArrayBuffer((texts.length + 1) * POINTER_BYTES));
-  const view = new DataView(table.buffer);
-  keep.forEach((text, i) => view.setBigUint64(i * POINTER_BYTES, BigInt(ptr(text)), true));
-  return { table, keep };
-}
-
-function restoreProcess(spec: LaunchSpec): void {
-  for (const fd of spec.fds) libc.fcntl(fd, F_SETFD, 0);
-  // the runtime may have made a shared pipe non-blocking; the flag would break the command
-  for (const fd of [0, 1, 2]) {
-    const flags = libc.fcntl(fd, F_GETFL, 0);
-    if (flags >= 0 && !spec.nonBlocking.includes(fd)) libc.fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
-  }
-  const mask = pinned(128);
-  let blocked = 0;
-  for (const signal of spec.blockedSignals) blocked |= 1 << (signal - 1);
-  new DataView(mask.bytes.buffer).setInt32(0, blocked, true);
-  libc.sigprocmask(SIG_SETMASK, mask.address, null);
-  for (let signal = 1; signal <= SIGNALS; signal++) {
-    libc.signal(signal, (spec.ignoredSignals.includes(signal) ? SIG_IGN : 0) as never);
-  }
-  if (spec.openFilesMax === undefined) return;
-  const limit = pinned(16);
-  if (libc.getrlimit(RLIMIT_NOFILE, limit.address) !== 0) return;
-  new DataView(limit.bytes.buffer).setBigUint64(0, BigInt(spec.openFilesMax), true);
-  libc.setrlimit(RLIMIT_NOFILE, limit.address);
-}
-
-function become(user: NonNullable<LaunchSpec["user"]>): void {
-  const groups = new Uint32Array(new ArrayBuffer(Math.max(4, user.groups.length * 4)));
-  groups.set(user.groups);
-  const failed = libc.setgroups(user.groups.length, ptr(groups)) !== 0 ||
-    libc.setresgid(user.gid, user.gid, user.gid) !== 0 ||
-    libc.setresuid(user.uid, user.uid, user.uid) !== 0;
-  if (failed) {
-    throw new DiffKeeperError(
-      "no_privilege",
-      `cannot run the command as user ${user.uid}: ${errnoText(errno())}`,
-    );
-  }
-}
-
-function candidates(name: string, env: readonly string[]): string[] {
-  if (name.includes("/")) return [name];
-  const path = env.find((entry) => entry.startsWith("PATH="))?.slice(5) ??
-    "/usr/local/bin:/usr/bin:/bin";
-  return path.split(":").map((folder) => `${folder === "" ? "." : folder}/${name}`);
-}
-
-/** execvp(3) with our own environment. Returns the errno that says most. */
-function exec(spec: LaunchSpec): number {
-  const [name = ""] = spec.argv;
-  const argv = pointerArray(spec.argv);
-  const envp = pointerArray(spec.env);
-  let denied = 0;
-  for (const path of candidates(name, spec.env)) {
-    libc.execve(cString(path), ptr(argv.table), ptr(envp.table));
-    const code = errno();
-    if (code === ENOEXEC) {
-      const shell = pointerArray(["/bin/sh", path, ...spec.argv.slice(1)]);
-      libc.execve(cString("/bin/sh"), ptr(shell.table), ptr(envp.table));
-      return errno();
-    }
-    if (code === Errno.EACCES) denied = code;
-    else if (code !== Errno.ENOENT && code !== Errno.ENOTDIR) return code;
-  }
-  return denied === 0 ? Errno.ENOENT : denied;
-}
+const O_CLOEXEC = 0o2000000;
+const EXIT_NOT_EXECUTABLE = 126;
+const EXIT_NOT_FOUND = 127;
 
 /** A command that could not be started: the error, and the exit code that shells give it. */
 export interface LaunchFailure {
   error: DiffKeeperError;
-  exitCode: 126 | 127;
+  exitCode: number;
+}
+
+/** A pipe; both ends close on exec. */
+function makePipe(): { readFd: number; writeFd: number } {
+  const fds = pinned(8);
+  if (libc.pipe2(fds.address, O_CLOEXEC) !== 0) {
+    throw new DiffKeeperError("io", `cannot make a pipe: ${errnoText(errno())}`);
+  }
+  const view = new DataView(fds.bytes.buffer);
+  return { readFd: view.getInt32(0, true), writeFd: view.getInt32(4, true) };
+}
+
+/** Starts the program with the descriptors that the command gets, and our pipes on the first free ones. */
+function spawn(fds: readonly number[], pipes: { commandFd: number; replyFd: number }) {
+  const commandFd = freeFd(fds);
+  const replyFd = freeFd([...fds, commandFd]);
+  const stdio: ("inherit" | "ignore" | number)[] = ["inherit", "inherit", "inherit"];
+  const end = Math.max(commandFd, replyFd, ...fds) + 1;
+  for (let fd = stdio.length; fd < end; fd++) {
+    if (fd === commandFd) stdio.push(pipes.commandFd);
+    else if (fd === replyFd) stdio.push(pipes.replyFd);
+    else stdio.push(fds.includes(fd) ? fd : "ignore");
+  }
+  return Bun.spawn([starterPath(), "launch", String(commandFd), String(replyFd)], {
+    argv0: "diffkeeper",
+    stdio: stdio as ["inherit", "inherit", "inherit"],
+  });
+}
+
+/** See the head of the file. */
+export class Launcher {
+  readonly child: Bun.Subprocess;
+  readonly #spec: LaunchSpec;
+  readonly #commandFd: number;
+  readonly #replyFd: number;
+
+  private constructor(spec: LaunchSpec) {
+    const command = makePipe();
+    const reply = makePipe();
+    this.#spec = spec;
+    this.child = spawn(spec.fds, { commandFd: command.readFd, replyFd: reply.writeFd });
+    closeSync(command.readFd);
+    closeSync(reply.writeFd);
+    this.#commandFd = command.writeFd;
+    this.#replyFd = reply.readFd;
+  }
+
+  /** Starts the process and tells it what to become. @throws {DiffKeeperError} `io`, `no_privilege`, `limit_exceeded`. */
+  static start(spec: LaunchSpec): Launcher {
+    const plan = encodePlan(spec);
+    if (plan.length > LAUNCH_PLAN_BYTES_MAX) {
+      throw new DiffKeeperError(
+        "limit_exceeded",
+        `cannot start: arguments and environment have ${plan.length} bytes, ` +
+          `at most ${LAUNCH_PLAN_BYTES_MAX} are passed on`,
+      );
+    }
+    const launcher = new Launcher(spec);
+    launcher.#tell(plan);
+    return launcher;
+  }
+
+  get pid(): number {
+    return this.child.pid;
+  }
+
+  /** Has a seccomp filter installed. Returns what seccomp(2) said: a descriptor of the launcher, 0, or a negative errno. */
+  installFilter(flags: number, program: Uint8Array): number {
+    this.#tell(encodeFilter(flags, program));
+    const reply = this.#readReply();
+    if (reply === undefined) {
+      throw new DiffKeeperError("io", "cannot start: the launcher went away");
+    }
+    return reply.value;
+  }
+
+  /** Lets the command go. One that was ended meanwhile by a signal says so by its exit code. */
+  go(): void {
+    try {
+      this.#tell(encodeGo());
+    } finally {
+      closeSync(this.#commandFd);
+    }
+  }
+
+  /** Gives up: the command is not started. Resolves when the process has ended. */
+  async abandon(): Promise<void> {
+    this.child.kill("SIGKILL");
+    await this.child.exited;
+  }
+
+  /** After its end: why it did not become the command; undefined: it did, or a signal ended it before. */
+  failure(): LaunchFailure | undefined {
+    const reply = this.#readReply();
+    closeSync(this.#replyFd);
+    if (reply === undefined) return undefined;
+    if (reply.kind === ReplyKind.EXEC) return failureOf(this.#spec, reply.value);
+    const why = `cannot run the command as user ${this.#spec.user?.uid}: ${errnoText(reply.value)}`;
+    return { error: new DiffKeeperError("no_privilege", why), exitCode: this.child.exitCode ?? 1 };
+  }
+
+  #tell(bytes: Uint8Array): void {
+    try {
+      for (let done = 0; done < bytes.length;) {
+        done += writeSync(this.#commandFd, bytes, done);
+      }
+    } catch (thrown) {
+      // a signal ended it, and its exit code tells of that
+      if ((thrown as NodeJS.ErrnoException).code !== "EPIPE") throw thrown;
+    }
+  }
+
+  #readReply(): { kind: number; value: number } | undefined {
+    const bytes = new Uint8Array(REPLY_BYTES);
+    for (let done = 0; done < bytes.length;) {
+      const got = readSync(this.#replyFd, bytes, done, bytes.length - done, null);
+      if (got === 0) return undefined;
+      done += got;
+    }
+    return decodeReply(bytes);
+  }
 }
 
 /** The failure of a command that is not there; undefined: something has its name, and exec will tell. */
@@ -186,23 +169,7 @@ function failureOf(spec: LaunchSpec, code: number): LaunchFailure {
     ? "check the spelling, or give its path"
     : "check its mode: chmod +x makes it executable";
   const error = new DiffKeeperError("not_found", `cannot run "${name}": ${why}`, { hint });
-  return { error, exitCode: missing ? 127 : 126 };
-}
-
-/**
- * Reads the spec, waits for the go, becomes the command. Returns only when that failed; undefined: nothing was to be started.
- * @param fd the pipe that carries the spec and then commands, the last of them: go.
- * @param replyFd where answers go.
- */
-export function launch(fd: number, replyFd: number): LaunchFailure | undefined {
-  const { text, rest } = readSpec(fd);
-  const spec = JSON.parse(text) as LaunchSpec;
-  if (!obey(fd, replyFd, rest)) return undefined;
-  closeSync(fd);
-  closeSync(replyFd);
-  restoreProcess(spec);
-  if (spec.user !== undefined) become(spec.user);
-  return failureOf(spec, exec(spec));
+  return { error, exitCode: missing ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE };
 }
 
 /** The raw bytes of a process's file under /proc, split at NUL, as binary strings. */

@@ -1,21 +1,18 @@
 /**
- * The kernel's side of seccomp filters, through the C library: installing one in this thread, and speaking with the tasks that wait
+ * The kernel's side of seccomp filters, through the C library: what the one of a recording is, and speaking with the tasks that wait
  * at its listener (seccomp_unotify(2)). One `Listener` has its buffers for the life of a recording: nothing is allocated per call.
  */
-import { type Pointer, ptr } from "bun:ffi";
-import { errno, libc, type Pinned, pinned } from "../../ffi/libc.ts";
+import type { Pointer } from "bun:ffi";
+import { Errno, errno, libc, type Pinned, pinned } from "../../ffi/libc.ts";
 import { libcGate } from "../../ffi/libc_gate.ts";
-import { FILTER_INSTRUCTION_BYTES, type FilterOptions, seccompProgram } from "./seccomp_filter.ts";
+import { type FilterOptions, seccompProgram } from "./seccomp_filter.ts";
 
-const SYS_SECCOMP = { x64: 317, arm64: 277 } as const;
 const SYS_PIDFD_OPEN = 434;
 const SYS_PIDFD_GETFD = 438;
-const SECCOMP_SET_MODE_FILTER = 1;
 /** SPEC_ALLOW: no slower branches for the command. WAIT_KILLABLE_RECV (5.19): a signal does not undo a call that was seen. */
 const SPEC_ALLOW = 4;
 const NEW_LISTENER = 8;
 const WAIT_KILLABLE_RECV = 32;
-const EINVAL = 22;
 const EINTR = 4;
 
 /** ioctl numbers (linux/seccomp.h). */
@@ -38,35 +35,24 @@ export function seccompMachine(): "x64" | "arm64" | undefined {
 }
 
 /**
- * Installs a filter in this thread, for it and all it starts. Needs CAP_SYS_ADMIN. Returns the listener's descriptor with `gate`,
- * else 0; a negative error number when the kernel refuses.
+ * Installs a filter by `install`, which gives flags and instructions to seccomp(2) in the task that is to have it (it needs CAP_SYS_ADMIN)
+ * and returns the result. Returns the listener's descriptor there with `gate`, else 0; a negative error number when the kernel refuses.
  */
-export function installFilter(options: Omit<FilterOptions, "machine">): number {
+export function installFilter(
+  options: Omit<FilterOptions, "machine">,
+  install: (flags: number, program: Uint8Array) => number,
+): number {
   const machine = seccompMachine();
-  if (machine === undefined) return -EINVAL;
+  if (machine === undefined) return -Errno.EINVAL;
   const program = seccompProgram({ ...options, machine });
-  const header = pinned(16);
-  const view = new DataView(header.bytes.buffer);
-  view.setUint16(0, program.length / FILTER_INSTRUCTION_BYTES, true);
-  view.setBigUint64(8, BigInt(ptr(program)), true);
   const wanted = options.gate ? [NEW_LISTENER | WAIT_KILLABLE_RECV, NEW_LISTENER] : [0];
-  let code = EINVAL;
+  let result: number = -Errno.EINVAL;
   for (const flags of wanted) {
-    const done = libcGate.syscall(
-      SYS_SECCOMP[machine],
-      SECCOMP_SET_MODE_FILTER,
-      flags | SPEC_ALLOW,
-      Number(header.address),
-      0,
-      0,
-      0,
-    );
-    if (Number(done) >= 0) return Number(done);
-    code = errno();
+    result = install(flags | SPEC_ALLOW, program);
     // EINVAL: a kernel before 5.19 does not know the flag
-    if (code !== EINVAL) break;
+    if (result !== -Errno.EINVAL) break;
   }
-  return -code;
+  return result;
 }
 
 /** A copy of another process's descriptor; a negative error number where that is not allowed. */

@@ -2,27 +2,22 @@
  * The main thread's side of a recording: starts the drain worker and the launcher, lets the command go when the kernel side is
  * armed, passes signals on, and waits for both ends. It never prints: a Reporter does.
  */
-import { closeSync, readFileSync, writeSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { resolve } from "node:path";
-import { errno, errnoText, libc, pinned } from "../../ffi/libc.ts";
 import { DiffKeeperError } from "../base/error.ts";
 import { OPEN_FILES_MIN } from "../base/limits.ts";
-import {
-  blockedSignals,
-  freeFd,
-  ignoredSignals,
-  inheritedFds,
-  nonBlockingFds,
-} from "./inherited.ts";
-import { GateSession, type IoUring, type LauncherLink } from "./gate_session.ts";
+import { blockedSignals, ignoredSignals, inheritedFds, nonBlockingFds } from "./inherited.ts";
+import { GateSession, type IoUring } from "./gate_session.ts";
 import { KEEP, TAKE_OVER } from "./guard.ts";
 import { commandEnvironment, type CommandUser } from "./invoker.ts";
-import { type LaunchSpec, missingCommand } from "./launcher.ts";
+import type { LaunchSpec } from "../format/launch_plan.ts";
+import { Launcher, missingCommand } from "./launcher.ts";
 import type { ContentVerdict, OpenRequest, RecordingSummary } from "./messages.ts";
 import { RecorderObject } from "../capture/ebpf/object.ts";
 import { WorkerLink } from "./worker_link.ts";
 import { filesystemOf } from "./pseudo_fs.ts";
+import { starterPath } from "./starter.ts";
 import { forwardSignals, onEndSignals } from "./signals.ts";
 
 /** Told how the recording goes. */
@@ -53,7 +48,7 @@ export interface SessionOptions {
   wait: boolean;
   /** What programs get that ask for io_uring. */
   ioUring: IoUring;
-  /** How to start this program again, for the launcher and the guard. */
+  /** How to start this program again, for the guard. */
   self: string[];
   companion?: Companion;
   /** Compares contents of the trace with the files; this room does not read traces. */
@@ -62,21 +57,10 @@ export interface SessionOptions {
 
 /** The end of a session; `exitCode`: the command's, 128+n for signal n, as env(1) where it could not be run. */
 export type SessionResult =
-  | { exitCode: number; summary: RecordingSummary }
+  /** `failure`: it could not be started. */
+  | { exitCode: number; summary: RecordingSummary; failure?: DiffKeeperError }
   /** There is no such command: nothing was recorded or changed. */
-  | { exitCode: number; failure: DiffKeeperError };
-
-const O_CLOEXEC = 0o2000000;
-
-/** A pipe whose read end the launcher inherits. */
-function makePipe(): { readFd: number; writeFd: number } {
-  const fds = pinned(8);
-  if (libc.pipe2(fds.address, O_CLOEXEC) !== 0) {
-    throw new DiffKeeperError("io", `cannot make a pipe: ${errnoText(errno())}`);
-  }
-  const view = new DataView(fds.bytes.buffer);
-  return { readFd: view.getInt32(0, true), writeFd: view.getInt32(4, true) };
-}
+  | { exitCode: number; summary?: undefined; failure: DiffKeeperError };
 
 /** The soft limit of open files that the shell gave us; the runtime raised ours. */
 function openFilesMax(): number | undefined {
@@ -116,26 +100,6 @@ function launchSpec(options: SessionOptions): LaunchSpec {
   };
 }
 
-/** Starts the launcher with the descriptors the command gets, and the pipe on the first free one. */
-function spawnLauncher(
-  self: readonly string[],
-  fds: readonly number[],
-  pipes: { commandFd: number; replyFd: number },
-) {
-  const launchFd = freeFd(fds);
-  const replyFd = freeFd([...fds, launchFd]);
-  const stdio: ("inherit" | "ignore" | number)[] = ["inherit", "inherit", "inherit"];
-  const end = Math.max(launchFd, replyFd, ...fds) + 1;
-  for (let fd = stdio.length; fd < end; fd++) {
-    if (fd === launchFd) stdio.push(pipes.commandFd);
-    else if (fd === replyFd) stdio.push(pipes.replyFd);
-    else stdio.push(fds.includes(fd) ? fd : "ignore");
-  }
-  return Bun.spawn([...self, "__launch", String(launchFd), String(replyFd)], {
-    stdio: stdio as ["inherit", "inherit", "inherit"],
-  });
-}
-
 /** What the guard needs where there is a gate. */
 interface GuardedGate {
   listener: number;
@@ -144,21 +108,21 @@ interface GuardedGate {
   owner: { uid: number; gid: number } | undefined;
 }
 
-/** Starts the guard. */
+/** Starts the guard: a small program that sleeps, and becomes this one when there is something to do. */
 function spawnGuard(
   self: readonly string[],
   held: { pid: number; cgroup: string | undefined; gate?: GuardedGate },
 ): Guard {
   const { pid, cgroup, gate } = held;
-  const argv = [...self, "__guard", String(pid), ...cgroup === undefined ? [] : [cgroup]];
+  const argv = [starterPath(), "wait", ...self, "__guard", String(pid)];
+  if (cgroup !== undefined) argv.push("--cgroup", cgroup);
+  if (gate?.owner !== undefined) argv.push("--owner", `${gate.owner.uid}:${gate.owner.gid}`);
+  if (gate !== undefined) argv.push("--gate", gate.stateDir);
+  argv.push("--after");
   // it prints nothing; /dev/null need not exist in a chroot, and our own pipes must end with us
-  if (gate === undefined) return Bun.spawn(argv, { stdio: ["pipe", "pipe", "pipe"] });
-  const { owner, listener, tableFd } = gate;
-  argv.push("--gate", gate.stateDir);
-  if (owner !== undefined) argv.push("--owner", `${owner.uid}:${owner.gid}`);
-  return Bun.spawn(argv, {
-    stdio: ["pipe", "pipe", "pipe", listener, tableFd] as unknown as ["pipe", "pipe", "pipe"],
-  });
+  const stdio: ("pipe" | number)[] = ["pipe", "pipe", "pipe"];
+  if (gate !== undefined) stdio.push(gate.listener, gate.tableFd);
+  return Bun.spawn(argv, { argv0: "diffkeeper", stdio: stdio as ["pipe", "pipe", "pipe"] });
 }
 
 type Guard = Bun.Subprocess<"pipe", "pipe", "pipe">;
@@ -199,17 +163,6 @@ export async function runSession(
   }
 }
 
-/** The launcher, started and with its spec. */
-function startLauncher(options: SessionOptions & { spec: LaunchSpec }) {
-  const command = makePipe();
-  const reply = makePipe();
-  const ends = { commandFd: command.readFd, replyFd: reply.writeFd };
-  const child = spawnLauncher(options.self, options.spec.fds, ends);
-  closeSync(command.readFd);
-  closeSync(reply.writeFd);
-  return { child, pid: child.pid, commandFd: command.writeFd, replyFd: reply.readFd };
-}
-
 /** Loads and attaches the kernel side, on this thread: meanwhile the worker starts, and makes what needs none of it. */
 async function attach(link: WorkerLink, options: SessionOptions): Promise<void> {
   const { ringBytes, testing, folders, cwd } = options.open;
@@ -229,7 +182,7 @@ async function attach(link: WorkerLink, options: SessionOptions): Promise<void> 
 async function prepare(
   link: WorkerLink,
   options: SessionOptions & { spec: LaunchSpec },
-  parts: { launcher: LauncherLink; gate: GateSession },
+  parts: { launcher: Launcher; gate: GateSession },
 ): Promise<{ guard: Guard | undefined; notes: string[]; cgroup: string | undefined }> {
   const { launcher, gate } = parts;
   const { owner, stateDir } = options.open;
@@ -267,40 +220,37 @@ async function runWith(
 ): Promise<SessionResult> {
   const { spec } = options;
   const envNames = spec.env.map((entry) => entry.slice(0, entry.indexOf("=")));
-  const launcher = startLauncher(options);
-  const { child, pid, commandFd } = launcher;
+  const launcher = Launcher.start(spec);
+  const { child, pid } = launcher;
   const gate = new GateSession();
-  let guard: Guard;
+  let guard: Guard | undefined;
   const { bell } = link;
   link.say({ kind: "open", envNames, launcherPid: pid, bell, ...options.open });
   const signals = forwardSignals(pid);
   try {
-    writeSync(commandFd, `${JSON.stringify(spec)}\n`);
     const prepared = await prepare(link, options, { launcher, gate });
     link.say({ kind: "arm", pid });
+    guard = prepared.guard ?? spawnGuard(options.self, { pid, cgroup: prepared.cgroup });
     await link.next("armed");
     reporter.starting(prepared.notes);
     options.companion?.start();
-    writeSync(commandFd, "g");
-    // without a gate after the go: the command need not wait for it
-    guard = prepared.guard ?? spawnGuard(options.self, { pid, cgroup: prepared.cgroup });
+    launcher.go();
   } catch (thrown) {
-    closeSync(commandFd);
-    await child.exited;
+    guard?.kill("SIGKILL");
+    await launcher.abandon();
     throw thrown;
   }
-  closeSync(commandFd);
   await child.exited;
   signals.stop();
   const exitCode = exitCodeOfChild(child);
+  const failure = launcher.failure();
   if (options.wait) await waitForOthers(link, reporter);
   await options.companion?.stop();
   link.say({ kind: "ended", exitCode });
   const { summary } = await link.next("done");
-  closeSync(launcher.replyFd);
   if (await gate.end()) await keepGuard(guard);
   else guard.kill("SIGKILL");
-  return { exitCode, summary };
+  return { exitCode, summary, ...failure !== undefined && { failure: failure.error } };
 }
 
 /** Goes on recording until all processes of the command have ended, or a signal says that this is enough. */
