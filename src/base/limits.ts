@@ -292,6 +292,14 @@ export const ALONE_PIECES_BYTES_MAX = 1 << 16;
 /** Content that takes more than this when stored gets a `c:` row, where equal content is found; less stands in its batch's row. */
 export const CONTENT_ROW_BYTES_MIN = 1 << 11;
 
+/** Text from this size on is looked at whether it is lines with numbers; the longest line, and how many sorts there may be. */
+export const LINES_BYTES_MIN = 1 << 16;
+export const LINE_BYTES_MAX = 1 << 12;
+export const LINE_TEMPLATES_MAX = 1 << 12;
+
+/** A file that is written in smaller pieces is a log or grows like one, and no copy of another: it is not cut into chunks. */
+export const LOG_PIECE_BYTES_MAX = 1 << 10;
+
 /** Bytes of an earlier version that are looked through at once. */
 export const BASE_BYTES_MAX = 1 << 18;
 
@@ -323,8 +331,14 @@ export const COMPACT_END_MS = 2_000;
 /** So much of a trace is packed with the most effort that was asked for, some seconds of it. */
 export const COMPACT_DEEP_BYTES = 1 << 24;
 
-/** Bytes of rows that are packed between two collections of the garbage that this leaves. */
-export const COMPACT_GARBAGE_BYTES = 1 << 24;
+/** Bytes of rows that are packed between two collections of the garbage that this leaves, beside buffers that are released. */
+export const COMPACT_GARBAGE_BYTES = 1 << 26;
+
+/** Content that the compactor keeps, unpacked and as it is stored: earlier versions to make differences from. */
+export const COMPACT_CACHE_BYTES_MAX = 1 << 25;
+
+/** Buffers from this size on are given back at once (base/release.ts); smaller ones may be parts of others. */
+export const RELEASE_BYTES_MIN = 1 << 16;
 
 /** Extents in one event of a keyframe; a file in more pieces has further events. */
 export const KEYFRAME_EXTENTS_MAX = 100_000;

@@ -16,6 +16,7 @@ import {
   SERIES_STRIDE,
   SOLID_BYTES_MAX,
 } from "../base/limits.ts";
+import { releaseBytes } from "../base/release.ts";
 import { ValueKind } from "../format/envelope.ts";
 import { sha256Hex, type TraceKey } from "../format/keys.ts";
 import { PACKED_POINTER } from "../format/packed_layout.ts";
@@ -41,7 +42,7 @@ export interface Effort {
 export const EFFORT_FAST: Effort = {
   small: { level: 3 },
   large: { level: 1 },
-  solid: { level: 3, tableLog: 19 },
+  solid: { level: 1, tableLog: 19 },
   deep: { level: 3, tableLog: 19 },
   events: { level: 3 },
 };
@@ -92,6 +93,8 @@ export class BlobMaker {
   readonly #made = new Map<number, Blob>();
   /** Where bases may lie beside what is stored. */
   local: LocalContent | undefined;
+  /** What was `local` last and is stored: most bases lie in it, and need not be unpacked. */
+  #before: LocalContent | undefined;
   /** Rows that the blobs given out since `reset` need. */
   readonly contents: NewContent[] = [];
 
@@ -106,6 +109,13 @@ export class BlobMaker {
     this.#made.clear();
     this.local = undefined;
     this.contents.length = 0;
+  }
+
+  /** The content that was packed is stored; that of the one before is not kept any longer. */
+  settle(): void {
+    const before = this.#before;
+    this.#before = this.local;
+    if (before !== undefined && before !== this.local) releaseBytes(before.content);
   }
 
   /**
@@ -229,9 +239,10 @@ export class BlobMaker {
   }
 
   #bytesOf(base: BlobBase): Uint8Array {
-    if (base.row === this.local?.row) {
+    const known = [this.local, this.#before].find((one) => one?.row === base.row);
+    if (known !== undefined) {
       const start = base.offset - PACKED_POINTER;
-      return this.local.content.subarray(start, start + base.length);
+      return known.content.subarray(start, start + base.length);
     }
     const { bytes, start } = this.#store.content.piece(base.row, base.offset);
     const from = base.offset - start;
@@ -244,6 +255,7 @@ export class BlobMaker {
     const base = blob.base === undefined ? undefined : this.#bytesOf(blob.base);
     const again = zstdDecodeExact(blob.stored, blob.length, base);
     assert(Buffer.compare(again, bytes) === 0, "what was compressed must come back");
+    releaseBytes(again);
   }
 }
 

@@ -14,8 +14,10 @@ import {
   SEGMENT_ROWS_MAX,
   SOLID_PREFIX_BYTES_MIN,
 } from "../base/limits.ts";
+import { releaseBytes } from "../base/release.ts";
 import { openBatch } from "../format/batch_value.ts";
 import { ENVELOPE_BYTES, ValueKind } from "../format/envelope.ts";
+import type { EventBatch } from "../format/event_batch.ts";
 import { EventCursor } from "../format/event_codec.ts";
 import { EventPacker } from "../format/event_packer.ts";
 import { unpackEvents } from "../format/event_unpacker.ts";
@@ -234,10 +236,10 @@ export class Compactor {
     const { segmentBytes } = this.#settings;
     let isFull = false;
     while (!isFull) {
-      const row = this.#store.first({ from, to: rangeOf("journal").to });
+      const range = { from, to: rangeOf("journal").to };
+      isFull = rows.length > 0 && bytes + this.#store.firstBytes(range) > segmentBytes;
+      const row = isFull ? undefined : this.#store.first(range);
       if (row === undefined) break;
-      isFull = rows.length > 0 && bytes + row.value.length > segmentBytes;
-      if (isFull) break;
       rows.push(row);
       bytes += row.value.length;
       events += batchCount(row.value);
@@ -256,18 +258,18 @@ export class Compactor {
     const [first] = rows;
     if (first === undefined) return;
     const packer = this.#packer;
-    const values = rows.map((row) => row.value);
+    let batches: EventBatch[];
     try {
-      for (const value of values) packer.add(value);
+      batches = rows.map((row) => packer.add(row.value));
     } catch (thrown) {
       if (asDiffKeeperError(thrown).code !== "limit_exceeded") throw thrown;
       // it has what columns cannot hold: it stays as it is
       this.#keepRaw(rows);
       return;
     }
-    const cursors = values.map((value) => new EventCursor(value));
-    if (packer.hasNames) { for (const cursor of cursors) learnNames(this.#bases, cursor); }
-    const data = packer.hasExtents ? cursors.flatMap((cursor) => this.#packData(cursor)) : [];
+    const cursors = () => batches.map((batch) => new EventCursor(batch));
+    if (packer.hasNames) { for (const cursor of cursors()) learnNames(this.#bases, cursor); }
+    const data = packer.hasExtents ? cursors().flatMap((cursor) => this.#packData(cursor)) : [];
     const { content, blobs } = layOut(packer, {
       bases: this.#bases,
       maker: this.#maker,
@@ -278,7 +280,7 @@ export class Compactor {
     });
     const packed = packer.pack();
     const unpacked = unpackEvents(packed, first.id);
-    checkPacked(values, unpacked, content);
+    checkPacked(batches, unpacked, content);
     const frame = zstdEncode(packed, this.#settings.effort.events);
     const value = encodePackedRow(ValueKind.PACKED_EVENTS, blobs, {
       length: packed.length,
@@ -286,13 +288,15 @@ export class Compactor {
     });
     this.progress.lastSeq = Math.max(this.progress.lastSeq, packer.firstSeq + packer.count - 1);
     this.#commit(rows, [{ id: first.id, value }, ...data]);
+    this.#maker.settle();
+    this.#collect(rows.reduce((sum, row) => sum + row.value.length, 0));
+    for (const row of rows) releaseBytes(row.value);
     const cursor = new EventCursor(unpacked);
     // names are learned already
     if (!packer.hasExtents) learnStreams(this.#bases, packer, first.id, this.#store.content);
     else learnContent(this.#bases, cursor, this.#store.content);
     this.#learnSolid(first.id);
     this.#state.fold(cursor, first.id, packer.hasNames);
-    this.#collect(values.reduce((sum, value) => sum + value.length, 0));
   }
 
   /** Gives back the memory of what was read: the runtime would wait until it is much more. */

@@ -45,12 +45,12 @@ interface Place {
 }
 
 /**
- * @param originals the values of the rows that were packed.
+ * @param originals the batches of the rows that were packed.
  * @param unpacked the value that the packed row gives.
  * @param content of the packed row.
  */
 export function checkPacked(
-  originals: readonly Uint8Array[],
+  originals: readonly EventBatch[],
   unpacked: Uint8Array,
   content: Uint8Array,
 ): void {
@@ -62,8 +62,7 @@ export function checkPacked(
     original: undefined,
   };
   let events = 0;
-  for (const value of originals) {
-    const batch = new EventBatch(value);
+  for (const batch of originals) {
     let at = BATCH_HEADER_BYTES;
     for (let index = 0; index < batch.count; index++) {
       const size = batch.u32((at >>> 2) + WORD.SIZE);

@@ -45,11 +45,11 @@ export class EventCursor {
   #previousNs: number;
 
   /**
-   * @param value the row's value with its envelope. The cursor keeps it; it must not change.
+   * @param value the row's value with its envelope, or the batch that was made of it. The cursor keeps it; it must not change.
    * @throws {DiffKeeperError} `data_corrupt`
    */
-  constructor(value: Uint8Array) {
-    const batch = new EventBatch(value);
+  constructor(value: Uint8Array | EventBatch) {
+    const batch = value instanceof EventBatch ? value : new EventBatch(value);
     this.#batch = batch;
     this.#words = batch.words;
     this.bytes = batch.bytes;

@@ -102,11 +102,11 @@ export class EventPacker {
   }
 
   /**
-   * Adds a batch, the value of its row. It must not change until `place`.
+   * Adds a batch, the value of its row, and gives it, checked. It must not change until `place`.
    * @throws {DiffKeeperError} `data_corrupt`; `limit_exceeded`: it has what columns cannot hold, and must stay as it is. The
    * packer must be reset then.
    */
-  add(value: Uint8Array): void {
+  add(value: Uint8Array): EventBatch {
     const batch = new EventBatch(value);
     if (this.count === 0) {
       this.firstSeq = batch.firstSeq;
@@ -123,6 +123,7 @@ export class EventPacker {
       at += size;
     }
     this.#batches.push({ bytes: batch.bytes, end: this.#pieceCount });
+    return batch;
   }
 
   /** Copies the payload into `target`, the n-th stream from byte `starts[n]` on. */

@@ -6,6 +6,7 @@
 import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { DiffKeeperError } from "../base/error.ts";
 import { ZSTD_PREFIX_BYTES_MAX, ZSTD_TABLE_LOG_MAX, ZSTD_WINDOW_LOG_MAX } from "../base/limits.ts";
+import { releaseBytes } from "../base/release.ts";
 import { corruptFrame, frameContentBytes } from "./zstd_frame.ts";
 
 /** From this size of prefix and content together on, the tables are sized by us: the library sizes them by the level alone. */
@@ -152,8 +153,13 @@ function frameBytesMax(bytes: number): number {
   return bytes + (bytes >> 8) + FRAME_ROOM_BYTES;
 }
 
-/** What could not be read again must not be stored. */
+/** What could not be read again must not be stored; a small frame is given without the room that was made for a large one. */
 function whole(frame: Uint8Array, bytes: number): Uint8Array {
-  if (frameContentBytes(frame) === bytes) return frame;
-  throw new DiffKeeperError("defect", "the encoder made a frame that is not whole");
+  if (frameContentBytes(frame) !== bytes) {
+    throw new DiffKeeperError("defect", "the encoder made a frame that is not whole");
+  }
+  if (frame.length > frame.buffer.byteLength / 2) return frame;
+  const copy = new Uint8Array(frame);
+  releaseBytes(frame);
+  return copy;
 }

@@ -11,6 +11,7 @@ import { chmodSync, chownSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { assert } from "../base/assert.ts";
 import {
+  COMPACT_CACHE_BYTES_MAX,
   READER_PAGE_ROWS_MAX,
   TRACE_BUSY_MS,
   TRACE_PACKED_PAGE_BYTES,
@@ -63,6 +64,7 @@ export class CompactStore {
   readonly #rename: Statement<unknown, SQLQueryBindings[]>;
   readonly #heads: Statement<RowHead, SQLQueryBindings[]>;
   readonly #size: Statement<{ bytes: number }, SQLQueryBindings[]>;
+  readonly #firstSize: Statement<{ bytes: number }, SQLQueryBindings[]>;
   #nextId: number;
   #change: CountChange = {};
   /** Told when the trace is about to be locked, and when it no longer is. */
@@ -82,7 +84,7 @@ export class CompactStore {
       isPackedFile: false,
       leftWal: false,
     });
-    this.content = new ContentReader(this.rows);
+    this.content = new ContentReader(this.rows, COMPACT_CACHE_BYTES_MAX);
     this.#insert = db.prepare("INSERT INTO kv (id, key, value) VALUES (?1, ?2, ?3)");
     this.#replace = db.prepare("UPDATE kv SET value = ?2 WHERE id = ?1");
     this.#remove = db.prepare("DELETE FROM kv WHERE id = ?1");
@@ -94,6 +96,9 @@ export class CompactStore {
     );
     this.#size = db.prepare(
       "SELECT length(key) + length(value) AS bytes FROM kv WHERE id = ?1",
+    );
+    this.#firstSize = db.prepare(
+      "SELECT length(value) AS bytes FROM kv WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT 1",
     );
     const last = db.query<{ id: number | null }, []>("SELECT max(id) AS id FROM kv").get();
     this.#nextId = Math.max(PACKED_POINTER, (last?.id ?? 0) + 1);
@@ -130,6 +135,11 @@ export class CompactStore {
   /** The row with the smallest key of a range. */
   first(range: KeyRange): Row | undefined {
     return this.rows.first(range);
+  }
+
+  /** Bytes of its value, which is not read; 0: there is none. */
+  firstBytes(range: KeyRange): number {
+    return this.#attempt("look into", () => this.#firstSize.get(range.from, range.to))?.bytes ?? 0;
   }
 
   idOf(key: TraceKey): number | undefined {
@@ -291,6 +301,7 @@ export class CompactStore {
           this.#rename,
           this.#heads,
           this.#size,
+          this.#firstSize,
         ]
       ) statement.finalize();
       const isEnded = this.#lock !== undefined && this.rows.info(INFO_END) !== undefined;
