@@ -293,7 +293,7 @@ export const ALONE_PIECES_BYTES_MAX = 1 << 16;
 export const CONTENT_ROW_BYTES_MIN = 1 << 11;
 
 /** Text from this size on is looked at whether it is lines with numbers; the longest line, and how many sorts there may be. */
-export const LINES_BYTES_MIN = 1 << 16;
+export const LINES_BYTES_MIN = 1 << 14;
 export const LINE_BYTES_MAX = 1 << 12;
 export const LINE_TEMPLATES_MAX = 1 << 12;
 

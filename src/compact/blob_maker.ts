@@ -19,10 +19,12 @@ import {
 import { releaseBytes } from "../base/release.ts";
 import { ValueKind } from "../format/envelope.ts";
 import { sha256Hex, type TraceKey } from "../format/keys.ts";
+import { encodeLines } from "../format/lines_encoder.ts";
 import { PACKED_POINTER } from "../format/packed_layout.ts";
 import { type Blob, type BlobBase, Codec, encodePackedRow } from "../format/packed_row.ts";
-import { zstdDecodeExact, zstdEncode, type ZstdEncodeOptions } from "../format/zstd.ts";
+import { zstdEncode, type ZstdEncodeOptions } from "../format/zstd.ts";
 import type { CompactStore } from "../store/compact_store.ts";
+import { decodeBlob } from "../store/content_reader.ts";
 import { chunkBorders } from "../../wasm/codecs.ts";
 
 /** How hard to try: how zstd encodes, at levels from 1 to 19. */
@@ -68,6 +70,9 @@ const NOTHING = new Uint8Array(0);
 const POOR_PART = 0.4;
 /** A prefix must save so much of what was put together, as a part of it alone. */
 const WORTH_PART = 0.9;
+
+/** Lines that take less than this part of the text are taken without a look at what else they could be. */
+const LINES_PART = 1 / 32;
 
 /** What a version is a difference from, and its place in its series. */
 export interface SeriesBase {
@@ -146,6 +151,25 @@ export class BlobMaker {
       const alone = this.#encoded(bytes, undefined, how);
       if (alone.stored.length * WORTH_PART < blob.stored.length) blob = alone;
     }
+    return this.#put(bytes, blob);
+  }
+
+  /** Stores text that is lines with numbers; undefined: it is none. Up to SOLID_BYTES_MAX. */
+  lines(bytes: Uint8Array, prefix: SeriesBase | undefined): Blob | undefined {
+    const columns = encodeLines(bytes);
+    if (columns === undefined) return undefined;
+    const checksum = Bun.hash.xxHash3(bytes);
+    const stored = zstdEncode(columns, this.#effort.events);
+    const { length } = bytes;
+    const blob: Blob = { length, codec: Codec.LINES, index: 0, checksum, stored };
+    // text that was there before is smaller as what it is
+    if (stored.length <= length * LINES_PART) return this.#put(bytes, blob);
+    const other = this.#encoded(bytes, prefix, this.#effort.solid);
+    return this.#put(bytes, other.stored.length < stored.length ? other : blob);
+  }
+
+  /** Checks a blob, and gives it a row of its own if it is large. */
+  #put(bytes: Uint8Array, blob: Blob): Blob {
     this.#check(bytes, blob);
     if (blob.stored.length < CONTENT_ROW_BYTES_MIN) return blob;
     const id = this.#store.reserveId();
@@ -253,7 +277,7 @@ export class BlobMaker {
   #check(bytes: Uint8Array, blob: Blob): void {
     if (blob.codec === Codec.RAW) return;
     const base = blob.base === undefined ? undefined : this.#bytesOf(blob.base);
-    const again = zstdDecodeExact(blob.stored, blob.length, base);
+    const again = decodeBlob(blob, base);
     assert(Buffer.compare(again, bytes) === 0, "what was compressed must come back");
     releaseBytes(again);
   }

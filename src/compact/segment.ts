@@ -9,6 +9,8 @@ import {
   ALONE_COST_BYTES,
   ALONE_PIECES_BYTES_MAX,
   CHUNKED_BYTES_MIN,
+  LINES_BYTES_MIN,
+  LOG_PIECE_BYTES_MAX,
   SOLID_BYTES_MAX,
   SOLID_FILE_BYTES_MAX,
 } from "../base/limits.ts";
@@ -78,15 +80,19 @@ export function layOut(packer: EventPacker, options: LayOutOptions): Laid {
     next += bytes;
   }
   const together = next;
-  for (const [index, { bytes }] of streams.entries()) {
-    if (lots[index]?.alone === true) continue;
-    starts[index] = next;
-    next += bytes;
+  const texts: { start: number; end: number }[] = [];
+  for (const isText of [true, false]) {
+    for (const [index, stream] of streams.entries()) {
+      if (lots[index]?.alone === true || mayBeLines(stream) !== isText) continue;
+      starts[index] = next;
+      next += stream.bytes;
+      if (isText) texts.push({ start: next - stream.bytes, end: next });
+    }
   }
   const content = new Uint8Array(packer.payloadBytes);
   packer.place(content, starts);
   store(runs, maker, { row, content, blobAt: (offset) => blobIn(runs, offset) });
-  storeSolid(runs, together, options);
+  storeTogether(runs, { from: together, texts }, options);
   return { content, blobs: runs.flatMap((run) => run.blobs) };
 }
 
@@ -130,13 +136,15 @@ function draw(streams: readonly PayloadStream[], options: LayOutOptions): Lot[] 
 
 /** Whether a stream, the first of its file in the segment, is better stored alone. */
 function isAlone(
-  { key, bytes, at, isRun }: PayloadStream,
+  { key, bytes, pieces, at, isRun }: PayloadStream,
   known: { bases: Bases; prefix: BlobBase | undefined; versions: number },
 ): boolean {
   const { bases, prefix, versions } = known;
   if (key < 0 || bases.isAppended(key, at)) return false;
   const base = bases.find(key, at);
-  if (base === undefined) return isRun && bytes > SOLID_FILE_BYTES_MAX;
+  if (base === undefined) {
+    return isRun && bytes > SOLID_FILE_BYTES_MAX && bytes > pieces * LOG_PIECE_BYTES_MAX;
+  }
   const isNear = prefix !== undefined && base.row === prefix.row && base.offset >= prefix.offset &&
     base.offset + base.length <= prefix.offset + prefix.length;
   if (isNear || bytes < ALONE_BYTES_MIN) return false;
@@ -157,19 +165,50 @@ function store(runs: readonly Run[], maker: BlobMaker, local: LocalContent): voi
   }
 }
 
-/** All that follows in the content, in blobs of about one size, each with one before it as prefix. */
-function storeSolid(runs: Run[], from: number, options: LayOutOptions): void {
-  const { maker, row, solid, deep } = options;
+/** A log, or what a command printed: large, and written one behind the other. */
+function mayBeLines({ bytes, isRun }: PayloadStream): boolean {
+  return isRun && bytes >= LINES_BYTES_MIN && bytes <= SOLID_BYTES_MAX;
+}
+
+/** All that follows in the content: texts that are lines with numbers as such, what is between and behind them as it is. */
+function storeTogether(
+  runs: Run[],
+  where: { from: number; texts: readonly { start: number; end: number }[] },
+  options: LayOutOptions,
+): void {
+  const { maker } = options;
   const content = maker.local?.content ?? new Uint8Array(0);
-  const length = content.length - from;
+  let { from } = where;
+  let near = options.solid;
+  for (const { start, end } of where.texts) {
+    const bytes = content.subarray(start, end);
+    const blob = maker.lines(bytes, near === undefined ? undefined : maker.baseOf(near));
+    if (blob === undefined) continue;
+    near = storeSolid(runs, { from, to: start, near }, options);
+    runs.push({ start, length: bytes.length, baseAt: undefined, blobs: [blob] });
+    from = end;
+  }
+  storeSolid(runs, { from, to: content.length, near }, options);
+}
+
+/** A part of the content in blobs of about one size, each with one before it as prefix; gives the prefix for the next. */
+function storeSolid(
+  runs: Run[],
+  part: { from: number; to: number; near: BlobBase | undefined },
+  options: LayOutOptions,
+): BlobBase | undefined {
+  const { maker, row, deep } = options;
+  const content = maker.local?.content ?? new Uint8Array(0);
+  const length = part.to - part.from;
   const size = Math.ceil(length / Math.ceil(length / SOLID_BYTES_MAX));
-  let near = solid;
-  for (let start = from; start < content.length; start += size) {
-    const bytes = content.subarray(start, start + size);
+  let { near } = part;
+  for (let start = part.from; start < part.to; start += size) {
+    const bytes = content.subarray(start, Math.min(part.to, start + size));
     const blob = maker.solid(bytes, near === undefined ? undefined : maker.baseOf(near), deep);
     runs.push({ start, length: bytes.length, baseAt: undefined, blobs: [blob] });
     near = { row, offset: PACKED_POINTER + start, length: bytes.length };
   }
+  return near;
 }
 
 function blobIn(runs: readonly Run[], offset: number): Blob | undefined {

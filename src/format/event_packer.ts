@@ -42,6 +42,8 @@ export interface PayloadStream {
   /** The file's node; -1 and -2: the command's stdout and stderr. */
   key: number;
   bytes: number;
+  /** Events that it came in. */
+  pieces: number;
   /** File offset of its first byte. */
   at: number;
   /** Whether all of it follows each other in the file; where the last piece ended. */
@@ -283,11 +285,12 @@ export class EventPacker {
     if (stream === undefined) {
       stream = this.streams.length;
       this.#streamOf.set(key, stream);
-      this.streams.push({ key, bytes: 0, at: start, isRun: true, end: start });
+      this.streams.push({ key, bytes: 0, pieces: 0, at: start, isRun: true, end: start });
     }
     const entry = this.streams[stream];
     if (entry !== undefined) {
       entry.bytes += payload;
+      entry.pieces++;
       if (hasOffset && start !== entry.end) entry.isRun = false;
       entry.end = start + payload;
     }

@@ -20,7 +20,15 @@ import { PACKED_POINTER } from "./packed_layout.ts";
 import { ByteReader, ByteWriter } from "./varint.ts";
 
 /** How a blob is stored. */
-export const Codec = { RAW: 0, ZSTD: 1, PREFIX: 2, DELTA: 3, CONTENT: 4, GONE: 5 } as const;
+export const Codec = {
+  RAW: 0,
+  ZSTD: 1,
+  PREFIX: 2,
+  DELTA: 3,
+  CONTENT: 4,
+  GONE: 5,
+  LINES: 6,
+} as const;
 export type CodecCode = (typeof Codec)[keyof typeof Codec];
 
 /** Content that a blob is a difference from. It lies inside one blob, or in one row of content that is not packed. */
@@ -144,7 +152,7 @@ function putBlob(out: ByteWriter, blob: Blob): void {
   out.u64(blob.checksum);
   if (blob.codec === Codec.RAW) return;
   out.varint(blob.stored.length);
-  if (blob.codec === Codec.ZSTD) return;
+  if (blob.codec === Codec.ZSTD || blob.codec === Codec.LINES) return;
   assert(blob.base !== undefined && blob.index > 0, "a difference names its base");
   out.byte(blob.index);
   out.varint(foldHigh(blob.base.row));
@@ -166,7 +174,7 @@ function getBlob(from: ByteReader): { blob: Blob; storedBytes: number } {
   blob.checksum = from.u64();
   if (codec === Codec.RAW) return { blob, storedBytes: length };
   const storedBytes = from.varint();
-  if (codec === Codec.ZSTD) return { blob, storedBytes };
+  if (codec === Codec.ZSTD || codec === Codec.LINES) return { blob, storedBytes };
   blob.index = from.byte();
   blob.base = {
     row: unfoldHigh(from.varint()),
@@ -189,7 +197,7 @@ function unfoldHigh(folded: number): number {
 }
 
 function isCodec(codec: number): codec is CodecCode {
-  return codec >= Codec.RAW && codec <= Codec.GONE;
+  return codec >= Codec.RAW && codec <= Codec.LINES;
 }
 
 /** A `data_corrupt` error about a packed row. The text is constant. */

@@ -42,6 +42,7 @@ const FORM_OF_CODEC: Readonly<Record<number, StatForm>> = {
   [Codec.RAW]: "whole",
   [Codec.ZSTD]: "compressed",
   [Codec.PREFIX]: "difference",
+  [Codec.LINES]: "compressed",
   [Codec.DELTA]: "difference",
   [Codec.CONTENT]: "repeated",
 };

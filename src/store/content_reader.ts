@@ -6,6 +6,7 @@
 import { assert } from "../base/assert.ts";
 import { BLOB_CHAIN_MAX, READER_CACHE_BYTES_MAX } from "../base/limits.ts";
 import { unwrapAny, ValueKind } from "../format/envelope.ts";
+import { decodeLines } from "../format/lines_decoder.ts";
 import { PACKED_POINTER } from "../format/packed_layout.ts";
 import {
   type Blob,
@@ -15,7 +16,7 @@ import {
   type PackedRow,
   parsePackedRow,
 } from "../format/packed_row.ts";
-import { zstdDecodeExact } from "../format/zstd.ts";
+import { zstdDecode, zstdDecodeExact } from "../format/zstd.ts";
 import { RowCache } from "./row_cache.ts";
 import type { TraceRows } from "./trace_rows.ts";
 
@@ -181,12 +182,15 @@ export class ContentReader {
   }
 }
 
-function decodeBlob(blob: Blob, base: Uint8Array | undefined): Uint8Array {
+/** What a blob holds. @throws {DiffKeeperError} `data_corrupt`; the checksum is the caller's. */
+export function decodeBlob(blob: Blob, base: Uint8Array | undefined): Uint8Array {
   switch (blob.codec) {
     case Codec.RAW:
       return blob.stored;
     case Codec.ZSTD:
       return zstdDecodeExact(blob.stored, blob.length);
+    case Codec.LINES:
+      return decodeLines(zstdDecode(blob.stored, { maxBytes: blob.length }), blob.length);
     case Codec.PREFIX:
       return zstdDecodeExact(blob.stored, blob.length, base);
     case Codec.GONE:

@@ -5,7 +5,7 @@
  */
 
 /** Version of the trace format, SQLite's user_version. A reader refuses a greater one. */
-export const TRACE_VERSION = 3;
+export const TRACE_VERSION = 4;
 
 /** "DKTR": SQLite's application_id. */
 export const APPLICATION_ID = 0x444b_5452;

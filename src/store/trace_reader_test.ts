@@ -62,10 +62,10 @@ test("what is not a trace is named, with a hint", () => {
 test("a newer version is refused with both numbers", () => {
   const dir = makeTrace(1);
   const db = new Database(join(dir, "trace.db"));
-  db.run("PRAGMA user_version = 4");
+  db.run("PRAGMA user_version = 5");
   db.close();
   expect(failure(dir)).toBe(
-    'version_too_new: cannot open trace "X": it is version 4, this build reads up to 3 | ' +
+    'version_too_new: cannot open trace "X": it is version 5, this build reads up to 4 | ' +
       "use a newer diffkeeper",
   );
 });

@@ -47,7 +47,7 @@ test("the header of trace.db is that of docs/FORMAT.md, before the first flush t
   const writer = TraceWriter.create(dir);
   const header = readFileSync(join(dir, "trace.db"));
   expect(header.toString("latin1", 0, 16)).toBe("SQLite format 3\0");
-  expect([header.readUInt16BE(16), header.readUInt32BE(60)]).toEqual([TRACE_PAGE_BYTES, 3]);
+  expect([header.readUInt16BE(16), header.readUInt32BE(60)]).toEqual([TRACE_PAGE_BYTES, 4]);
   expect(header.toString("latin1", 68, 72)).toBe("DKTR");
   writer.abort();
 });

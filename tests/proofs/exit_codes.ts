@@ -245,7 +245,7 @@ export const READER_CASES: readonly Case[] = [
     name: "trace of a newer version",
     ran: (f) => damaged(f, setVersion, "timeline"),
     code: 1,
-    error: ["it is version 99, this build reads up to 3"],
+    error: ["it is version 99, this build reads up to 4"],
     hint: "newer diffkeeper",
   },
   ...["timeline", "info"].map((verb): Case => ({

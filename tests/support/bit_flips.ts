@@ -38,6 +38,8 @@ import { ByteKind, byteKinds } from "./sqlite_layout.ts";
 /** Events of the model's life; the trace then has 0.6 MB and b-trees of two levels. */
 const STEPS = 250;
 const LARGE_BYTES = 40_000;
+const LOG_LINES = 1_200;
+const LOG_PIECE_BYTES = 3_600;
 
 /** Makes the trace and packs it, with keyframes. */
 export function makePackedTrace(dir: string, seed: number): void {
@@ -73,7 +75,24 @@ export function makeTrace(dir: string, seed: number): void {
     if (step % 12 === 0) text.step();
   }
   builder.write(1000, 0, { op: Op.WRITE, bytes: random.bytes(LARGE_BYTES) });
+  appendLog(builder, random);
   builder.finish({ audit: { entries: 40, contents: 0, written: 0, differences: 0 } });
+}
+
+/** A log in so many pieces that one batch has enough of it to be packed as lines. */
+function appendLog(builder: TraceBuilder, random: Random): void {
+  let offset = 0;
+  for (let line = 0; line < LOG_LINES;) {
+    let text = "";
+    while (text.length < LOG_PIECE_BYTES) {
+      const [level, took] = [random.below(20) === 0 ? "warn" : "info", random.below(3_000)];
+      text += `13:00:${
+        String(line % 60).padStart(2, "0")
+      } ${level}: request ${line++} took ${took} ms\n`;
+    }
+    builder.write(1001, offset, { op: Op.WRITE, bytes: text });
+    offset += text.length;
+  }
 }
 
 /** What all the commands say of a trace: one text, the same for the same trace. */
