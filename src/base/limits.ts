@@ -334,6 +334,9 @@ export const COMPACT_DEEP_BYTES = 1 << 24;
 /** Bytes of rows that are packed between two collections of the garbage that this leaves, beside buffers that are released. */
 export const COMPACT_GARBAGE_BYTES = 1 << 26;
 
+/** Parts of a keyframe, of about 1 MB each, between two collections of the objects that it is made of. */
+export const STATE_PARTS_PER_COLLECTION = 2;
+
 /** Content that the compactor keeps, unpacked and as it is stored: earlier versions to make differences from. */
 export const COMPACT_CACHE_BYTES_MAX = 1 << 25;
 

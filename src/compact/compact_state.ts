@@ -3,6 +3,7 @@
  * packed rows as every reader does. From it keyframes are made; and it is taken from them again, so that its size follows the
  * tree and not the history.
  */
+import { STATE_PARTS_PER_COLLECTION } from "../base/limits.ts";
 import { ValueKind, wrap } from "../format/envelope.ts";
 import type { EventCursor } from "../format/event_codec.ts";
 import type { ZstdEncodeOptions } from "../format/zstd.ts";
@@ -89,10 +90,12 @@ export class CompactState {
     const rest = decodeKeyframeRest(found.rest);
     this.#history = new History();
     this.#places = new Places();
+    let parts = 0;
     for (const { cursor, row } of countParts(found.parts(), rest.parts)) {
       this.#history.fold(cursor, row);
       cursor.rewind();
       this.#places.foldKeyframe(cursor);
+      if (++parts % STATE_PARTS_PER_COLLECTION === 0) Bun.gc(true);
     }
     restoreRest(this.#history, rest);
     this.#baselineGaps = rest.baselineGaps;

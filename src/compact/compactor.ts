@@ -328,6 +328,8 @@ export class Compactor {
   /** Stores the state when enough has happened since the last time. */
   #keyframeStep(): boolean {
     if (!this.#state.isKeyframeDue()) return false;
+    // it makes objects for everything that is known
+    this.#collect(COMPACT_GARBAGE_BYTES);
     const { rest, values } = this.#state.keyframe(this.#settings.effort.events);
     const { seq, tNs } = rest;
     const store = this.#store;
@@ -345,6 +347,8 @@ export class Compactor {
     }
     // from what was stored: what readers will see is what is gone on from
     this.#state = new CompactState(this.#settings);
+    // the state before, and what was made of it, are not to stand beside the next one
+    this.#collect(COMPACT_GARBAGE_BYTES);
     this.#state.restore(store.rows);
     return true;
   }

@@ -1,5 +1,5 @@
 /** A state as packed rows of events, as keyframes and folded baselines have it. */
-import { JOURNAL_BATCH_BYTES_MAX } from "../base/limits.ts";
+import { JOURNAL_BATCH_BYTES_MAX, STATE_PARTS_PER_COLLECTION } from "../base/limits.ts";
 import { ValueKind } from "../format/envelope.ts";
 import { EventBatchEncoder } from "../format/event_codec.ts";
 import { EventPacker } from "../format/event_packer.ts";
@@ -11,11 +11,14 @@ import { zstdEncode, type ZstdEncodeOptions } from "../format/zstd.ts";
 export function stateRows(events: Iterable<TraceEvent>, how: ZstdEncodeOptions): Uint8Array[] {
   const values: Uint8Array[] = [];
   const encoder = new EventBatchEncoder();
+  const packer = new EventPacker();
   for (const event of events) {
     encoder.append(event);
-    if (encoder.bytes >= JOURNAL_BATCH_BYTES_MAX) values.push(finished(encoder, 0, how));
+    if (encoder.bytes < JOURNAL_BATCH_BYTES_MAX) continue;
+    values.push(finished(encoder, 0, how, packer));
+    if (values.length % STATE_PARTS_PER_COLLECTION === 0) Bun.gc(true);
   }
-  if (encoder.count > 0) values.push(finished(encoder, 0, how));
+  if (encoder.count > 0) values.push(finished(encoder, 0, how, packer));
   return values;
 }
 
@@ -24,8 +27,9 @@ export function finished(
   encoder: EventBatchEncoder,
   firstSeq: number,
   how: ZstdEncodeOptions,
+  packer = new EventPacker(),
 ): Uint8Array {
-  const packer = new EventPacker();
+  packer.reset();
   packer.add(encoder.finish(firstSeq));
   packer.place(new Uint8Array(0), []);
   const columns = packer.pack();
