@@ -337,6 +337,13 @@ export const COMPACT_GARBAGE_BYTES = 1 << 26;
 /** Parts of a keyframe, of about 1 MB each, between two collections of the objects that it is made of. */
 export const STATE_PARTS_PER_COLLECTION = 2;
 
+/** What one transaction packs once more, in rows and in bytes of their content. */
+export const REPACK_ROWS_PER_STEP = 64;
+export const REPACK_BYTES_PER_STEP = 1 << 23;
+
+/** Bytes of content between two collections of the garbage that packing it once more leaves. */
+export const REPACK_GARBAGE_BYTES = 1 << 24;
+
 /** Content that the compactor keeps, unpacked and as it is stored: earlier versions to make differences from. */
 export const COMPACT_CACHE_BYTES_MAX = 1 << 25;
 

@@ -18,7 +18,8 @@ interface CompactFlags {
 
 const HELP = `
 Nothing that the trace says changes: every event stays, and each file at each event. It can be stopped at any
-time, even killed; the next run goes on where it was. What is packed already is not packed again.
+time, even killed; the next run goes on where it was. What was packed fast, beside the command or with
+--fast, is packed once more, smaller.
 
 Examples:
   diffkeeper compact

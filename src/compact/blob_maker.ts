@@ -29,6 +29,8 @@ import { chunkBorders } from "../../wasm/codecs.ts";
 
 /** How hard to try: how zstd encodes, at levels from 1 to 19. */
 export interface Effort {
+  /** Less time, larger: `compact` packs it once more. */
+  isFast: boolean;
   /** For content below `SMALL_BYTES`, where a high level costs little time. */
   small: ZstdEncodeOptions;
   large: ZstdEncodeOptions;
@@ -42,6 +44,7 @@ export interface Effort {
 
 /** Fast enough to keep up with a recorder. Tables of 2^19 see most of 16 MiB; those of the level forget it. */
 export const EFFORT_FAST: Effort = {
+  isFast: true,
   small: { level: 3 },
   large: { level: 1 },
   solid: { level: 1, tableLog: 19 },
@@ -50,6 +53,7 @@ export const EFFORT_FAST: Effort = {
 };
 /** For a trace that is compacted when nobody waits. Tables by the level would take 200 MB, for the same result. */
 export const EFFORT_SMALL: Effort = {
+  isFast: false,
   small: { level: 12 },
   large: { level: 9 },
   solid: { level: 9, tableLog: 20 },
@@ -64,7 +68,8 @@ export interface NewContent {
   value: Uint8Array;
 }
 
-const SMALL_BYTES = 1 << 16;
+/** Content below has the effort `small`. */
+export const SMALL_BYTES = 1 << 16;
 const NOTHING = new Uint8Array(0);
 /** A difference larger than this part of the content is compared with the content compressed alone. */
 const POOR_PART = 0.4;

@@ -1,6 +1,7 @@
 /** Compacts a whole trace that nobody records any more, from where an earlier run left it. */
 import { CompactStore } from "../store/compact_store.ts";
 import { EFFORT_SMALL } from "./blob_maker.ts";
+import { Repacker } from "./repacker.ts";
 import { Compactor, type CompactProgress, type CompactSettings, settingsOf } from "./compactor.ts";
 
 export type { CompactProgress } from "./compactor.ts";
@@ -27,10 +28,15 @@ export function compactTrace(dir: string, options: CompactOptions = {}): Compact
   const deadline = performance.now() + (options.timeMs ?? Number.POSITIVE_INFINITY);
   const store = CompactStore.openAlone(dir);
   try {
-    const compactor = new Compactor(store, options.settings ?? settingsOf(EFFORT_SMALL));
+    const settings = options.settings ?? settingsOf(EFFORT_SMALL);
+    const compactor = new Compactor(store, settings);
     let complete = false;
+    let repacker: Repacker | undefined;
     while (!complete && performance.now() < deadline) {
-      complete = !compactor.step(true);
+      // what is raw first: it is what takes most
+      if (repacker === undefined && !compactor.step(true)) {
+        repacker = new Repacker(store, settings.effort);
+      } else if (repacker !== undefined) complete = !repacker.step();
       options.onProgress?.(compactor.progress);
     }
     // a trace that is half packed would be written anew for little

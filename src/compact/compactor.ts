@@ -94,6 +94,8 @@ export class Compactor {
   #state: CompactState;
   /** The last content that was put together. */
   #solid: BlobBase | undefined;
+  /** Whether something was packed in a hurry, and not again since. */
+  #isFast: boolean;
   #garbageBytes = 0;
   /** Where each sort of rows goes on: behind the last one that was looked at. */
   readonly #from = new Map<Sort, Uint8Array>();
@@ -103,6 +105,7 @@ export class Compactor {
     this.#settings = settings;
     this.#state = new CompactState(settings);
     this.#maker = new BlobMaker(store, settings.effort);
+    this.#isFast = store.progress()?.["fast"] === true;
     this.#resume();
   }
 
@@ -403,6 +406,7 @@ export class Compactor {
     const { contents } = this.#maker;
     for (const { value } of rows) this.progress.bytesBefore += value.length;
     for (const { value } of [...values, ...contents]) this.progress.bytesAfter += value.length;
+    if (values.length > 0 && this.#settings.effort.isFast) this.#isFast = true;
     try {
       store.begin();
       for (const { id, key, value } of contents) store.insert(key, id, value);
@@ -421,7 +425,8 @@ export class Compactor {
     const { bytesBefore, bytesAfter, lastSeq } = this.progress;
     const keys: JsonObject = {};
     for (const [sort, key] of this.#from) keys[sort] = Buffer.from(key).toString("latin1");
-    return { bytes_before: bytesBefore, bytes_after: bytesAfter, last_seq: lastSeq, ...keys };
+    const state = { fast: this.#isFast, last_seq: lastSeq, ...keys };
+    return { bytes_before: bytesBefore, bytes_after: bytesAfter, ...state };
   }
 }
 

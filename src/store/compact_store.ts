@@ -64,6 +64,7 @@ export class CompactStore {
   readonly #rename: Statement<unknown, SQLQueryBindings[]>;
   readonly #heads: Statement<RowHead, SQLQueryBindings[]>;
   readonly #size: Statement<{ bytes: number }, SQLQueryBindings[]>;
+  readonly #idAfter: Statement<{ id: number }, SQLQueryBindings[]>;
   readonly #firstSize: Statement<{ bytes: number }, SQLQueryBindings[]>;
   #nextId: number;
   #change: CountChange = {};
@@ -97,6 +98,7 @@ export class CompactStore {
     this.#size = db.prepare(
       "SELECT length(key) + length(value) AS bytes FROM kv WHERE id = ?1",
     );
+    this.#idAfter = db.prepare("SELECT id FROM kv WHERE id > ?1 ORDER BY id LIMIT 1");
     this.#firstSize = db.prepare(
       "SELECT length(value) AS bytes FROM kv WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT 1",
     );
@@ -135,6 +137,12 @@ export class CompactStore {
   /** The row with the smallest key of a range. */
   first(range: KeyRange): Row | undefined {
     return this.rows.first(range);
+  }
+
+  /** The row with the next greater id. */
+  rowAfter(id: number): Row | undefined {
+    const next = this.#attempt("look into", () => this.#idAfter.get(id))?.id;
+    return next === undefined ? undefined : this.rows.byId(next);
   }
 
   /** Bytes of its value, which is not read; 0: there is none. */
@@ -302,6 +310,7 @@ export class CompactStore {
           this.#heads,
           this.#size,
           this.#firstSize,
+          this.#idAfter,
         ]
       ) statement.finalize();
       const isEnded = this.#lock !== undefined && this.rows.info(INFO_END) !== undefined;
