@@ -194,6 +194,14 @@ __noinline int page_base_try(u64 page, u64 start, u64 pattern) {
   return 0;
 }
 
+/* The same for more: two levels keep the loops that the verifier goes through short. */
+#define GIB_PARTS 8
+__noinline int page_base_part(u64 page, u64 start, u64 pattern) {
+  for (u32 i = 0; i < GIB_PARTS; i++)
+    if (page_base_try(page, start - ((u64)(i * PART_STEPS) << GIB_BITS), pattern)) return 1;
+  return 0;
+}
+
 /* The recorder's own call: `pfn` is where the first page of the file lies in memory, and `pattern` what it begins with. Tries each
  * place where the direct map can begin, downwards from a pointer into it. */
 __noinline int page_base_find(u64 inode_ptr, u64 pfn, u64 pattern) {
@@ -205,8 +213,8 @@ __noinline int page_base_find(u64 inode_ptr, u64 pfn, u64 pattern) {
   scratch_put(s);
   u64 start = (inode_ptr >> GIB_BITS << GIB_BITS) + (pfn << PAGE_BITS);
   if (!page) return 0;
-  for (u32 i = 0; i < MEMORY_GIB_MAX / PART_STEPS; i++)
-    if (page_base_try(page, start - ((u64)(i * PART_STEPS) << GIB_BITS), pattern)) return 0;
+  for (u32 i = 0; i < MEMORY_GIB_MAX / PART_STEPS / GIB_PARTS; i++)
+    if (page_base_part(page, start - ((u64)(i * PART_STEPS * GIB_PARTS) << GIB_BITS), pattern)) return 0;
   return 0;
 }
 #endif

@@ -110,38 +110,64 @@ __noinline int open_exit(struct task_state *st, u32 class, u32 nr, s64 ret) {
   return !failed;
 }
 
-/* Notes the working folder when a call begins: that is when its paths are looked up. When it ends, another thread, which shares the
- * folder, may have changed it. */
-static __always_inline void note_cwd(struct task_state *st, struct task_struct *task) {
-  struct dentry *d = BPF_CORE_READ(task, fs, pwd.dentry);
-  st->cwd = (u64)d;
-  st->cwd_mnt = (u64)BPF_CORE_READ(task, fs, pwd.mnt);
-  st->cwd_ino = BPF_CORE_READ(d, d_inode, i_ino);
+/* Notes where a call starts when it begins, which is when the kernel looks it up: working folder and descriptors are shared by
+ * threads, and when the call ends another one may have changed them. Global, so that it is verified once. */
+__noinline int note_start(struct task_state *st, u32 i, u32 fd) {
+  if (!st || i > 1) return 0;
+  struct start *at = &st->start[i];
+  struct task_struct *task = bpf_get_current_task_btf();
+  struct dentry *d;
+  at->dentry = 0;
+  if ((s32)fd == AT_FDCWD) {
+    d = BPF_CORE_READ(task, fs, pwd.dentry);
+    at->mnt = (u64)BPF_CORE_READ(task, fs, pwd.mnt);
+  } else {
+    struct file *f = file_of(task, fd);
+    if (!f) return 0;
+    d = BPF_CORE_READ(f, f_path.dentry);
+    at->mnt = (u64)BPF_CORE_READ(f, f_path.mnt);
+  }
+  at->ino = BPF_CORE_READ(d, d_inode, i_ino);
+  at->dentry = (u64)d;
+  return 0;
 }
 
-/* Base directory of a relative path: announced, with its state after the call. `st`: of the call, NULL where there is none. */
-static __always_inline void base_of(struct dk_inode *o, struct task_struct *task, s64 dirfd, struct task_state *st) {
-  struct dentry *d;
-  struct vfsmount *m;
-  __builtin_memset(o, 0, sizeof(*o));
-  if ((s32)dirfd == AT_FDCWD) {
-    d = BPF_CORE_READ(task, fs, pwd.dentry);
-    m = BPF_CORE_READ(task, fs, pwd.mnt);
-    if (st && st->cwd && st->cwd != (u64)d) {
-      struct dentry *then = (void *)st->cwd;
-      /* nobody holds it any more: it counts only as long as it is what it was */
-      if (BPF_CORE_READ(then, d_inode, i_ino) == st->cwd_ino) {
-        d = then;
-        m = (void *)st->cwd_mnt;
-      }
-    }
-  } else {
-    struct file *f = file_of(task, dirfd);
-    if (!f) return;
-    d = BPF_CORE_READ(f, f_path.dentry);
-    m = BPF_CORE_READ(f, f_path.mnt);
+/* Notes all that calls of a class start from. */
+static __always_inline void note_starts(struct task_state *st, u32 class, u64 *arg) {
+  s32 first = AT_FDCWD, second = AT_FDCWD;
+  switch (class) {
+    case C_ATPATH2:
+      second = arg[2];
+      /* fall through */
+    case C_ATPATH:
+    case C_UTIMENSAT:
+    case C_SETXATTRAT:
+    case C_REMXATTRAT:
+    case C_FD:
+    case C_FSETXATTR:
+    case C_FREMXATTR:
+      first = arg[0];
+      break;
+    case C_SYMLINKAT:
+      second = arg[1];
+      break;
   }
-  verdict_of_path(d, m);
+  note_start(st, 0, first);
+  if (class >= C_PATH2 && class <= C_SYMLINKAT) note_start(st, 1, second);
+}
+
+/* What was noted, as far as it is still that: nobody holds it any more. */
+static __always_inline struct dentry *started_at(struct start *at) {
+  struct dentry *d = (void *)at->dentry;
+  return d && BPF_CORE_READ(d, d_inode, i_ino) == at->ino ? d : NULL;
+}
+
+/* Base directory of a relative path: announced, with its state after the call. */
+static __always_inline void base_of(struct dk_inode *o, struct task_state *st, u32 i) {
+  __builtin_memset(o, 0, sizeof(*o));
+  struct dentry *d = started_at(&st->start[i]);
+  if (!d) return;
+  verdict_of_path(d, (void *)st->start[i].mnt);
   inode_state(o, BPF_CORE_READ(d, d_inode));
 }
 
@@ -181,32 +207,31 @@ __noinline int call_args(struct task_state *st, u32 class, u32 nr) {
   struct call_args *a = &st->args;
   __builtin_memset(a, 0, sizeof(*a));
   a->fd = -1;
-  a->dir0 = a->dir1 = AT_FDCWD;
   switch (class) {
     case C_PATH:
       a->path0 = st->arg[0], a->arg[0] = st->arg[1], a->arg[1] = st->arg[2], a->strings = 1;
       break;
     case C_ATPATH:
     case C_UTIMENSAT:
-      a->dir0 = (s32)st->arg[0], a->path0 = st->arg[1], a->strings = 1;
+      a->path0 = st->arg[1], a->strings = 1;
       a->arg[0] = st->arg[2], a->arg[1] = st->arg[3], a->arg[2] = st->arg[4];
       if (class == C_UTIMENSAT) {
         a->arg[0] = st->arg[3];
-        if (!a->path0) a->fd = a->dir0, a->strings = 0;
+        if (!a->path0) a->fd = (s32)st->arg[0], a->strings = 0;
       }
       break;
     case C_PATH2:
       a->path0 = st->arg[0], a->path1 = st->arg[1], a->strings = 3;
       break;
     case C_ATPATH2:
-      a->dir0 = (s32)st->arg[0], a->path0 = st->arg[1], a->dir1 = (s32)st->arg[2], a->path1 = st->arg[3], a->strings = 3;
+      a->path0 = st->arg[1], a->path1 = st->arg[3], a->strings = 3;
       a->arg[0] = nr == 264 || nr == 38 ? 0 : st->arg[4]; /* plain renameat has no flags */
       break;
     case C_SYMLINK:
       a->path0 = st->arg[0], a->path1 = st->arg[1], a->strings = 3;
       break;
     case C_SYMLINKAT:
-      a->path0 = st->arg[0], a->dir1 = (s32)st->arg[1], a->path1 = st->arg[2], a->strings = 3;
+      a->path0 = st->arg[0], a->path1 = st->arg[2], a->strings = 3;
       break;
     case C_FD:
       a->fd = st->arg[0], a->arg[0] = st->arg[1], a->arg[1] = st->arg[2], a->arg[2] = st->arg[3];
@@ -217,7 +242,7 @@ __noinline int call_args(struct task_state *st, u32 class, u32 nr) {
       break;
     case C_SETXATTRAT:
     case C_REMXATTRAT:
-      a->dir0 = (s32)st->arg[0], a->path0 = st->arg[1], a->arg[0] = st->arg[2], a->path1 = st->arg[3];
+      a->path0 = st->arg[1], a->arg[0] = st->arg[2], a->path1 = st->arg[3];
       a->strings = 3, a->name1 = 1;
       if (class == C_SETXATTRAT) xattr_args(a, st->arg[4]);
       break;
@@ -267,13 +292,13 @@ __noinline int call_send(struct task_state *st, u64 nr_ret) {
   char c = 0;
   if (a->strings & 1) {
     bpf_probe_read_user(&c, 1, (void *)a->path0);
-    if (c != '/') base_of(&st->base[0], task, a->dir0, st);
+    if (c != '/') base_of(&st->base[0], st, 0);
     else base_of_root(&st->base[0], task);
   }
   if ((a->strings & 2) && !a->name1) {
     c = 0;
     bpf_probe_read_user(&c, 1, (void *)a->path1);
-    if (c != '/') base_of(&st->base[1], task, a->dir1, st);
+    if (c != '/') base_of(&st->base[1], st, 1);
     else base_of_root(&st->base[1], task);
   }
   struct scratch *s = scratch_get();
@@ -322,11 +347,10 @@ __noinline int call_exit(struct task_state *st, u32 class, u32 nr, s64 ret) {
   struct call_args *a = &st->args;
   call_args(st, class, nr);
   if (class == C_BIND && !a->path0) return false;
-  if (a->fd >= 0) {
-    struct file *file = file_of(bpf_get_current_task_btf(), a->fd);
-    if (!file) return false;
-    struct inode *inode = BPF_CORE_READ(file, f_inode);
-    if (!dev_watched(dev_of(inode)) || verdict_of_file(file, inode) < 0) return false;
+  struct dentry *file = a->fd >= 0 ? started_at(&st->start[0]) : NULL;
+  if (file) {
+    struct inode *inode = BPF_CORE_READ(file, d_inode);
+    if (!dev_watched(dev_of(inode)) || verdict_of_path(file, (void *)st->start[0].mnt) < 0) return false;
     /* tmpfs tells of no number where it changes the size alone; what changes it later has a higher one */
     if (nr == NR_FALLOCATE && !st->lock_seq) st->lock_seq = __sync_fetch_and_add(&dk_shared.lock_counter, 1) + 1;
     state_after(&st->base[0], st, (u64)inode); /* not in place: it may be the one that is read */

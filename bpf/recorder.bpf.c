@@ -65,8 +65,7 @@ int BPF_PROG(on_sys_enter, struct pt_regs *regs) {
   st->has_below = 0;
   st->lock_seq = 0;
   st->pending = class >= C_SETXATTR && class <= C_FREMXATTR ? 2 : nr == NR_FALLOCATE ? 3 : 1;
-  st->cwd = 0;
-  if (class >= C_PATH && class < C_MMAP && class != C_FD) note_cwd(st, task);
+  if (class >= C_PATH && class < C_MMAP) note_starts(st, class, arg);
   return 0;
 }
 
@@ -374,7 +373,8 @@ int BPF_PROG(on_exec, struct task_struct *p, int old_pid, struct linux_binprm *b
   st->pending = 0;
   if (!FOLLOWS_32BIT && task_is_32bit(p)) send_note(st, DK_NOTE_IA32);
   struct dk_inode *cwd = &st->base[0];
-  base_of(cwd, p, AT_FDCWD, NULL);
+  note_start(st, 0, AT_FDCWD);
+  base_of(cwd, st, 0);
   struct scratch *s = scratch_get();
   if (!s) return 0;
   struct dk_exec *o = (void *)s->buf;

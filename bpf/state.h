@@ -43,12 +43,17 @@ struct iocb {
 /* A CALL's arguments, taken apart. */
 struct call_args {
   u64 path0, path1, value;
-  s64 dir0, dir1;
   u64 arg[4];
   u32 value_len;
   s32 fd;      /* target by descriptor, -1 by path */
   u8 strings;  /* 1: path0, 2: path1, 4: value */
   u8 name1;    /* path1 is no path: attribute name */
+};
+
+/* Where a call starts: the folder that a relative path is looked up from, or the file behind a descriptor. */
+struct start {
+  u64 dentry, mnt; /* struct dentry *, struct vfsmount *; 0: unknown */
+  u64 ino;
 };
 
 /* What sys_enter leaves for sys_exit, and what sys_exit needs room for (kernels below 6.13 give all functions of a call chain 512
@@ -74,7 +79,7 @@ struct task_state {
   u32 foreign;   /* one lies elsewhere; it is not noted */
   u32 overfull;  /* one was not noted for want of room */
   u64 wanted;    /* struct inode * */
-  u64 cwd, cwd_mnt, cwd_ino; /* struct dentry *, struct vfsmount * of the working folder when the call began */
+  struct start start[2]; /* where the call's paths, or its descriptor, led when it began */
   u32 append;    /* the data call writes at the end of the file */
   u32 twofold;   /* the data call may try to share extents first, and copies in a second go: copy_file_range */
   u32 implicit;  /* the data call names no offset */

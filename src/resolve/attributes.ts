@@ -14,7 +14,7 @@ import {
   FALLOC_PUNCH_HOLE,
   FALLOC_ZERO_RANGE,
 } from "../format/kernel_syscall.ts";
-import { type Attr, EventFlag, Op, type TraceEvent } from "../format/trace_event.ts";
+import { type Attr, EventFlag, type Mtime, Op, type TraceEvent } from "../format/trace_event.ts";
 import { resyncLive } from "./content.ts";
 import { type Context, mtimeOf } from "./context.ts";
 import { unresolved } from "./names.ts";
@@ -240,18 +240,41 @@ function fallocate(
   }
 }
 
+/** What a call that failed may clear on its way. */
+const S_ISID = 0o6000;
+
+/**
+ * The mode and owner that are left after a call that failed. Read when the call ended, without the inode's lock (`isLoose`), they may be
+ * those before another task's change: then only set-id bits that are gone count, which is all that such a call clears.
+ */
+function afterFailure(node: Node, state: KernelInode, isLoose: boolean): Attr {
+  const attr = after(node, state);
+  if (!isLoose) return attr;
+  const { mode, uid, gid } = node.attr();
+  const isCleared = attr.mode !== mode && (attr.mode | S_ISID) === (mode | S_ISID) &&
+    (attr.mode & mode) === attr.mode;
+  return { ...attr, mode: isCleared ? attr.mode : mode, uid, gid };
+}
+
+function isNewer(a: Mtime, b: Mtime | undefined): boolean {
+  return b === undefined || a.sec > b.sec || (a.sec === b.sec && a.nsec > b.nsec);
+}
+
 /**
  * A call that failed and changed inodes all the same: a write that met a bad address, a fallocate that was refused after it had
  * renewed the mtime. One that was cut short has done a part of its work: what the file holds is read. A file of another size than
- * known is read again at the end.
+ * known is read again at the end. Without a number of the order, times that are older than known are those before another task's
+ * change, which is known already.
  */
 export function touchedOnly(ctx: Context, touched: KernelInode[]): Outcome {
   for (const state of touched) {
     const node = ctx.tree.lookup(state.dev, state.ino, state.gen);
     if (!node) continue;
-    const attr = after(node, state);
-    const mtime = mtimeOf(state);
+    const isLoose = !ctx.ordered;
+    const attr = afterFailure(node, state, isLoose);
     const known = node.mtime();
+    const seen = mtimeOf(state);
+    const mtime = seen === undefined || (isLoose && !isNewer(seen, known)) ? undefined : seen;
     const isSame = attr.mode === node.mode && attr.uid === node.uid && attr.gid === node.gid &&
       (mtime === undefined || (mtime.sec === known?.sec && mtime.nsec === known.nsec));
     if (!isSame) ctx.emit(Op.UTIMES, node.id, { attr, mtime });

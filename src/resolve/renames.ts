@@ -3,7 +3,7 @@
  * (or left out): then the file leaves, or comes in with its content. As in names.ts, what
  * contradicts the tree waits first and is forced last.
  */
-import type { CallRecord, KernelInode } from "../format/kernel_decode.ts";
+import type { KernelInode } from "../format/kernel_decode.ts";
 import { RENAME_EXCHANGE, RENAME_WHITEOUT } from "../format/kernel_syscall.ts";
 import { EventFlag, Op } from "../format/trace_event.ts";
 import { bringIn, fill } from "./content.ts";
@@ -35,7 +35,10 @@ interface Side {
   abs: string | undefined;
 }
 
-/** Both names of the call; a folder the string gets wrong is taken from the touched ones. */
+/**
+ * Both names of the call; folders that the strings get wrong are taken from the touched ones. Threads share descriptors and the working
+ * folder, so a string may start elsewhere than was noted: what the kernel touched decides where the two contradict each other.
+ */
 function bothSides(ctx: Context, unit: CallUnit): [Located, Located] {
   const { call } = unit;
   const find = (which: 0 | 1, not: Node[]) => locate(ctx, call, which, { not, isOnly: false });
@@ -47,22 +50,26 @@ function bothSides(ctx: Context, unit: CallUnit): [Located, Located] {
     from = find(0, not);
     to = find(1, not);
   }
-  const isGood = (at: Located) => at.entry !== undefined && touchOf(call, at.entry.dir);
-  const isBad = (at: Located) => at.status !== "outside" && !isGood(at);
-  // both paths lead outside, and yet a folder of the tree was touched: through a bind mount
-  const isAlias = from.status === "outside" && to.status === "outside" &&
-    touchedFolders(ctx, call, []).length > 0;
-  if (call.touched.length > 0 && (isAlias || isBad(from) || isBad(to))) {
-    return byTouched(ctx, call) ?? [from, to];
-  }
-  return [from, to];
+  if (call.touched.length === 0 || isExplained(ctx, unit, { from, to })) return [from, to];
+  return byTouched(ctx, unit) ?? [from, to];
 }
 
-/**
- * Both names by the touched inodes alone: the old folder is the one that has a touched inode under
- * the old name, the new folder is the other one, or the same.
- */
-function byTouched(ctx: Context, call: CallRecord): [Located, Located] | undefined {
+/** Do both names fit what the kernel touched? One outside the tree fits where no folder is left that it could be in. */
+function isExplained(ctx: Context, unit: CallUnit, at: { from: Located; to: Located }): boolean {
+  const { call } = unit;
+  const [from, to] = [at.from.entry, at.to.entry];
+  if (from && to) return from.node === to.node || agrees(ctx, unit, { from, to });
+  const isLost = (side: Located) => side.status !== "outside" && !side.entry;
+  if (isLost(at.from) || isLost(at.to)) return false;
+  const inside = from ?? to;
+  if (inside && !touchOf(call, inside.dir)) return false;
+  const known = [inside?.dir, inside?.node].filter((node) => node !== undefined);
+  return touchedFolders(ctx, call, known).length === 0;
+}
+
+/** Both names by the touched inodes alone: the two folders in which they, and nothing else, explain what was touched. */
+function byTouched(ctx: Context, unit: CallUnit): [Located, Located] | undefined {
+  const { call } = unit;
   const gone = call.touched.filter((t) => t.nlink === 0);
   const folders = touchedFolders(ctx, call, []).filter((f) => !gone.some((g) => sameInode(g, f)));
   if (hasUnknownFolder(ctx, call)) return undefined;
@@ -70,13 +77,14 @@ function byTouched(ctx: Context, call: CallRecord): [Located, Located] | undefin
     const name = lastName(path);
     return { dir, name, node: ctx.tree.node(ctx.tree.child(dir.id, name)), base: undefined };
   };
-  for (const dir of folders) {
-    const from = entryOf(dir, call.str[0]);
+  for (const oldDir of folders) {
+    const from = entryOf(oldDir, call.str[0]);
     if (!from.node || !touchOf(call, from.node)) continue;
-    const rest = folders.filter((f) => f !== dir && f !== from.node);
-    const to = rest.length === 1 ? rest[0] : rest.length === 0 ? dir : undefined;
-    if (!to) continue;
-    return [{ status: "found", entry: from }, { status: "found", entry: entryOf(to, call.str[1]) }];
+    for (const newDir of folders) {
+      const to = entryOf(newDir, call.str[1]);
+      if (from.node === to.node || !agrees(ctx, unit, { from, to })) continue;
+      return [{ status: "found", entry: from }, { status: "found", entry: to }];
+    }
   }
   return undefined;
 }
@@ -96,6 +104,9 @@ function agrees(ctx: Context, unit: CallUnit, { from, to }: { from: Entry; to: E
   const moved = from.node;
   if (!moved) return false;
   const victim = to.node;
+  // what was moved still has a name; what was overwritten may have lost its last
+  if (moved.isDir && ctx.tree.isWithin(to.dir.id, moved.id)) return false;
+  if (touchOf(call, moved)?.nlink === 0) return false;
   const isExchange = (call.arg[0] & RENAME_EXCHANGE) !== 0;
   if (isExchange) return victim !== undefined && (!movesAreWhole(ctx, call, moved.dev) || has());
   if (victim && victim !== moved) {
@@ -163,8 +174,7 @@ function within(
     // POSIX: two names of one file both stay. But then nothing is touched: else one name is gone.
     return unit.call.touched.length > 0 && !force ? "wait" : "done";
   }
-  const isLoop = moved?.isDir === true && ctx.tree.isWithin(to.dir.id, moved.id);
-  if (isLoop || !agrees(ctx, unit, { from, to })) {
+  if (!agrees(ctx, unit, { from, to })) {
     if (!force) return "wait";
     return forced(ctx, unit, how);
   }

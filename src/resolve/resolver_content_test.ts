@@ -121,3 +121,22 @@ test("a call that was killed has done a part of its work: what the file holds is
   expect(w.ops()).toEqual(["RESYNC"]);
   expect(w.resolver.suspects.has(2)).toBe(true);
 });
+
+test("what a failed call saw without the lock may be older than what is known", () => {
+  const w = new World();
+  const at = (sec: number, mode = 0o104644) => file(10, { mtimeSec: sec, mtimeNsec: 5, mode });
+  w.baseline(at(20), { parent: 1, name: "a" });
+  const failed = (state: ReturnType<typeof file>, lockSeq = 0) =>
+    w.feed(touchedRecord({ t: 2, ret: -22 }, { touched: [state], lockSeq })); // EINVAL
+  failed(at(19));
+  failed(at(19, 0o104600)); // another task's chmod, not yet seen then or seen before
+  expect(w.ops()).toEqual([]);
+  failed(at(21));
+  expect(w.tree.node(2)?.mtime()).toEqual({ sec: 21, nsec: 5 });
+  failed(at(19, 0o100644));
+  expect(w.tree.node(2)?.mode).toBe(0o100644);
+  expect(w.tree.node(2)?.mtime()).toEqual({ sec: 21, nsec: 5 });
+  failed(at(18), 1);
+  expect(w.tree.node(2)?.mtime()).toEqual({ sec: 18, nsec: 5 });
+  expect(w.ops()).toEqual(["UTIMES", "UTIMES", "UTIMES"]);
+});
