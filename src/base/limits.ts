@@ -382,6 +382,8 @@ export const GC_ROUNDS_MAX = 8;
 /** Batches that become one packed row: bytes, and events at most, as a reader unpacks all of them for one. */
 export const SEGMENT_BYTES = 1 << 23;
 export const SEGMENT_EVENTS_MAX = 1 << 16;
+/** Payload in rows of its own that one step packs: all that it becomes is one transaction. */
+export const SEGMENT_DATA_BYTES_MAX = 1 << 26;
 export const SEGMENT_ROWS_MAX = 4_096;
 
 assert(

@@ -10,6 +10,7 @@ import {
   KEYFRAME_EVENTS_MIN,
   KEYFRAME_EVENTS_PER_NODE,
   SEGMENT_BYTES,
+  SEGMENT_DATA_BYTES_MAX,
   SEGMENT_EVENTS_MAX,
   SEGMENT_ROWS_MAX,
   SOLID_PREFIX_BYTES_MIN,
@@ -234,7 +235,7 @@ export class Compactor {
 
   #journalStep(final: boolean): boolean {
     const rows: Row[] = [];
-    let [bytes, events] = [0, 0];
+    let [bytes, events, elsewhere] = [0, 0, 0];
     let from = this.#from.get("journal") ?? rangeOf("journal").from;
     const { segmentBytes } = this.#settings;
     let isFull = false;
@@ -246,8 +247,9 @@ export class Compactor {
       rows.push(row);
       bytes += row.value.length;
       events += batchCount(row.value);
+      elsewhere += extentBytes(row.value);
       from = keyAfter(row.key);
-      isFull = events >= SEGMENT_EVENTS_MAX ||
+      isFull = events >= SEGMENT_EVENTS_MAX || elsewhere >= SEGMENT_DATA_BYTES_MAX ||
         rows.length >= (this.#settings.segmentRows ?? SEGMENT_ROWS_MAX);
     }
     if (rows.length === 0 || (!isFull && !final)) return false;
@@ -391,6 +393,8 @@ export class Compactor {
         blobs.push(...this.#maker.make(payload.subarray(next), () => undefined));
       }
       packed.push({ id, value: encodePackedRow(ValueKind.PACKED_DATA, blobs) });
+      this.#garbageBytes += row.value.length;
+      releaseBytes(row.value);
     }
     return packed;
   }
@@ -435,6 +439,20 @@ const PROCESSES_PER_ROW = 4_096;
 /** Rows of the index that one transaction removes. */
 const VERSION_ROWS_PER_STEP = 500;
 const DATA_LETTER = buildKey({ sort: "data", n: 0 })[0];
+
+/** Bytes of payload that the events of a batch have in other rows. Damage is told by who packs it. */
+function extentBytes(value: Uint8Array): number {
+  let bytes = 0;
+  try {
+    const cursor = new EventCursor(value);
+    while (cursor.next()) {
+      for (let index = 0; index < cursor.extentCount; index++) bytes += cursor.extent(index).length;
+    }
+  } catch (thrown) {
+    if (asDiffKeeperError(thrown).code !== "data_corrupt") throw thrown;
+  }
+  return bytes;
+}
 
 /** Events of a batch, as its header says; the packer checks it. */
 function batchCount(value: Uint8Array): number {
