@@ -44,17 +44,21 @@ struct bpf_dynptr {
   __u64 __opaque[2];
 } __attribute__((aligned(8)));
 
+/* libbpf goes through all types of the kernel, 1 ms of them, for each struct below that is looked up by name: what has a fixed
+ * layout, or another way to be had, is not among them. */
+#if defined(__TARGET_ARCH_x86)
+struct pt_regs { /* arch/x86/include/uapi/asm/ptrace.h */
+  unsigned long r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax;
+};
+#endif
+
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 typedef struct { int counter; } atomic_t;
 typedef struct { u32 val; } kuid_t;
 typedef struct { u32 val; } kgid_t;
 
-#if defined(__TARGET_ARCH_x86)
-struct pt_regs {
-  unsigned long bp, bx, r10, r9, r8, ax, cx, dx, si, di, orig_ax;
-};
-#elif defined(__TARGET_ARCH_arm64)
+#if defined(__TARGET_ARCH_arm64)
 struct user_pt_regs {
   u64 regs[31];
 };
@@ -196,10 +200,6 @@ struct mm_struct {
     struct file *exe_file;
   };
 };
-struct cred {
-  kuid_t uid;
-  kgid_t gid;
-};
 struct thread_info {
   unsigned long flags;
   u32 status;
@@ -213,10 +213,6 @@ struct task_struct {
   struct fs_struct *fs;
   struct files_struct *files;
   struct signal_struct *signal;
-  const struct cred *cred;
-};
-struct linux_binprm {
-  struct file *file;
 };
 
 #pragma clang attribute pop

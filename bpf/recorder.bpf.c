@@ -357,7 +357,7 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child) {
 }
 
 SEC("tp_btf/sched_process_exec")
-int BPF_PROG(on_exec, struct task_struct *p, int old_pid, struct linux_binprm *bprm) {
+int BPF_PROG(on_exec, struct task_struct *p) {
   bool first = p->tgid == dk_shared.launcher_tgid && dk_shared.launcher_tgid;
   struct task_state *st = bpf_task_storage_get(&tasks, p, 0, first ? BPF_LOCAL_STORAGE_GET_F_CREATE : 0);
   if (!st) {
@@ -380,11 +380,12 @@ int BPF_PROG(on_exec, struct task_struct *p, int old_pid, struct linux_binprm *b
   struct dk_exec *o = (void *)s->buf;
   header(&o->h, DK_EXEC, 0, 0);
   o->ppid = p->real_parent->tgid;
-  o->uid = BPF_CORE_READ(p, cred, uid.val);
-  o->gid = BPF_CORE_READ(p, cred, gid.val);
+  u64 ids = bpf_get_current_uid_gid();
+  o->uid = ids;
+  o->gid = ids >> 32;
   o->cwd_dev = cwd->dev;
   o->cwd_ino = cwd->ino;
-  struct file *exe = BPF_CORE_READ(bprm, file);
+  struct file *exe = BPF_CORE_READ(p, mm, exe_file);
   s->to_root = 1;
   walk(s, BPF_CORE_READ(exe, f_path.dentry), BPF_CORE_READ(exe, f_path.mnt), sizeof(*o), 0);
   u32 at = s->len;

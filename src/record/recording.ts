@@ -25,7 +25,7 @@ import type { BaseContent } from "./base_content.ts";
 import { isChangedSince } from "./changed_since.ts";
 import { Freezer } from "./freezer.ts";
 import { Journal } from "./journal.ts";
-import { CLOCK_BOOTTIME, clockNs } from "./kernel_clock.ts";
+import { CLOCK_BOOTTIME, CLOCK_REALTIME, clockNs } from "./kernel_clock.ts";
 import { LiveAssist } from "./live_assist.ts";
 import { LossWatch } from "./loss_watch.ts";
 import { type LookOptions, MappedSampler } from "./mapped_sampler.ts";
@@ -110,6 +110,10 @@ export class Recording {
       })),
       excluded: (path, isDir, root) => watch.excluded(path, isDir, root),
       startNs: this.#startNs,
+      wallClock: () => {
+        const boot = clockNs(CLOCK_BOOTTIME) - this.#startNs;
+        return Number(clockNs(CLOCK_REALTIME) - boot) / 1e9;
+      },
       firstLockSeq: this.#kernel.shared.lockCounter + 1,
       arch: arch() === "arm64" ? "arm64" : "x64",
       // watched devices on which a call may move or remove an inode without touching it

@@ -19,7 +19,7 @@ import { resyncLive } from "./content.ts";
 import { type Context, mtimeOf } from "./context.ts";
 import { unresolved } from "./names.ts";
 import { type Node, S_IFMT } from "./node.ts";
-import { isDirMode, live, meant, touchesAreWhole, touchOf } from "./touched.ts";
+import { isDirMode, isSymlinkMode, live, meant, touchesAreWhole, touchOf } from "./touched.ts";
 import type { CallUnit, OpenUnit, Outcome } from "./unit.ts";
 
 /** The inode a call is about: its node, or what to do without one. */
@@ -256,25 +256,42 @@ function afterFailure(node: Node, state: KernelInode, isLoose: boolean): Attr {
   return { ...attr, mode: isCleared ? attr.mode : mode, uid, gid };
 }
 
-function isNewer(a: Mtime, b: Mtime | undefined): boolean {
-  return b === undefined || a.sec > b.sec || (a.sec === b.sec && a.nsec > b.nsec);
+/** A time that a call sets is that of the last tick of the kernel's clock, at most this much before it, in seconds. */
+const TICK_S = 0.012;
+
+/** Can a running call have set this time? False where no clock says. */
+function isOfCall({ head, options }: Context, { sec, nsec }: Mtime): boolean {
+  if (options.wallClock === undefined) return false;
+  const since = sec + nsec / 1e9 - options.wallClock();
+  return since >= head.enter / 1e9 - TICK_S && since <= head.t / 1e9 + TICK_S;
+}
+
+/**
+ * Whether times that were read when a call had failed, without the inode's lock, are its own doing: they are of its time, and no other
+ * change that is known already set later ones meanwhile.
+ */
+function isOwnTime(ctx: Context, seen: Mtime, known: Mtime | undefined): boolean {
+  if (!isOfCall(ctx, seen)) return false;
+  if (known === undefined || !isOfCall(ctx, known)) return true;
+  return seen.sec > known.sec || (seen.sec === known.sec && seen.nsec > known.nsec);
 }
 
 /**
  * A call that failed and changed inodes all the same: a write that met a bad address, a fallocate that was refused after it had
  * renewed the mtime. One that was cut short has done a part of its work: what the file holds is read. A file of another size than
- * known is read again at the end. Without a number of the order, times that are older than known are those before another task's
- * change, which is known already.
+ * known is read again at the end. Without a number of the order, the state may be that before another task's change which is
+ * known already.
  */
 export function touchedOnly(ctx: Context, touched: KernelInode[]): Outcome {
   for (const state of touched) {
     const node = ctx.tree.lookup(state.dev, state.ino, state.gen);
-    if (!node) continue;
     const isLoose = !ctx.ordered;
+    // a symlink on the way is touched for its atime alone
+    if (!node || (isLoose && isSymlinkMode(state.mode))) continue;
     const attr = afterFailure(node, state, isLoose);
     const known = node.mtime();
     const seen = mtimeOf(state);
-    const mtime = seen === undefined || (isLoose && !isNewer(seen, known)) ? undefined : seen;
+    const mtime = seen && isLoose && !isOwnTime(ctx, seen, known) ? undefined : seen;
     const isSame = attr.mode === node.mode && attr.uid === node.uid && attr.gid === node.gid &&
       (mtime === undefined || (mtime.sec === known?.sec && mtime.nsec === known.nsec));
     if (!isSame) ctx.emit(Op.UTIMES, node.id, { attr, mtime });

@@ -122,21 +122,29 @@ test("a call that was killed has done a part of its work: what the file holds is
   expect(w.resolver.suspects.has(2)).toBe(true);
 });
 
-test("what a failed call saw without the lock may be older than what is known", () => {
-  const w = new World();
-  const at = (sec: number, mode = 0o104644) => file(10, { mtimeSec: sec, mtimeNsec: 5, mode });
+test("what a failed call saw without the lock counts only as its own doing", () => {
+  const WALL = 1_000;
+  const w = new World({ wallClock: () => WALL });
+  const at = (second: number, mode = 0o104644) =>
+    file(10, { mtimeSec: WALL + Math.floor(second), mtimeNsec: (second % 1) * 1e9, mode });
   w.baseline(at(20), { parent: 1, name: "a" });
-  const failed = (state: ReturnType<typeof file>, lockSeq = 0) =>
-    w.feed(touchedRecord({ t: 2, ret: -22 }, { touched: [state], lockSeq })); // EINVAL
-  failed(at(19));
-  failed(at(19, 0o104600)); // another task's chmod, not yet seen then or seen before
+  const mtime = () => (w.tree.node(2)?.mtime()?.sec ?? 0) - WALL;
+  const failed = (state: ReturnType<typeof file>, lockSeq = 0) => {
+    const who = { t: 5e9, enter: 4e9, ret: -22 }; // EINVAL
+    w.feed(touchedRecord(who, { touched: [state], lockSeq }));
+  };
+  failed(at(3)); // before the call began
+  failed(at(3, 0o104600)); // another task's chmod
+  failed(at(6)); // after it
   expect(w.ops()).toEqual([]);
-  failed(at(21));
-  expect(w.tree.node(2)?.mtime()).toEqual({ sec: 21, nsec: 5 });
-  failed(at(19, 0o100644));
+  failed(at(4)); // the known time was set into the future by utimes
+  expect(mtime()).toBe(4);
+  failed(at(5));
+  failed(at(4)); // another call's time is known, which is later
+  expect(mtime()).toBe(5);
+  failed(at(3, 0o100644));
   expect(w.tree.node(2)?.mode).toBe(0o100644);
-  expect(w.tree.node(2)?.mtime()).toEqual({ sec: 21, nsec: 5 });
-  failed(at(18), 1);
-  expect(w.tree.node(2)?.mtime()).toEqual({ sec: 18, nsec: 5 });
-  expect(w.ops()).toEqual(["UTIMES", "UTIMES", "UTIMES"]);
+  failed(at(1), 1);
+  expect(mtime()).toBe(1);
+  expect(w.ops()).toEqual(["UTIMES", "UTIMES", "UTIMES", "UTIMES"]);
 });
