@@ -13,7 +13,9 @@
 #define GIB_BITS 30
 #define MEMORY_GIB_MAX 4096
 #define XA_LEVELS_MAX 11 /* 6 bits of the index each */
-#define COPY_CACHED_BYTES (64 << 10) /* longer copies are told by reference */
+#define COPY_CACHED_BYTES (64 << 10) /* longer copies are told by reference, unless the source is changed at the same time */
+#define FRESH_SMALL_NS 2000000000    /* up to this long before the copy */
+#define FRESH_LARGE_NS 20000000      /* and for longer copies: two ticks of the slowest clock of ctimes */
 #define COPY_UNORDERED_BYTES (1 << 20) /* the same where nobody knows their place */
 
 /* One level down from s->entry towards a page index. Returns 1 at the end, -1 when the index lies outside. */

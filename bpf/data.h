@@ -270,13 +270,13 @@ __noinline int copy_send(struct dk_write *w, struct task_state *st, u32 fd, u64 
   return true;
 }
 
-/* Was the source of a copy changed while it was copied, as far as its ctime can tell (in seconds)? Then no reference to it says what the
- * bytes were. */
-static __always_inline bool source_is_fresh(struct task_state *st, u32 fd) {
+/* Was the source of a copy changed while it was copied, or within `slack` ns before, as far as its ctime can tell? Then no reference to it
+ * says what the bytes were. */
+static __always_inline bool source_is_fresh(struct task_state *st, u32 fd, u64 slack) {
   struct file *file = file_of(bpf_get_current_task_btf(), fd);
   if (!file) return false;
-  u64 took = (bpf_ktime_get_boot_ns() - st->enter_ns) / 1000000000;
-  return dk_ctime_sec(GET(file, file, f_inode)) + (s64)took + 2 >= dk_ctime_sec((void *)st->inode);
+  u64 took = bpf_ktime_get_boot_ns() - st->enter_ns;
+  return dk_ctime_ns(GET(file, file, f_inode)) + took + slack >= dk_ctime_ns((void *)st->inode);
 }
 
 /* Bytes that never were in user memory: by reference to a watched source, else read back. Of a pipe nothing is left to compare with,
@@ -298,8 +298,9 @@ __noinline int copy_exit(struct dk_write *w, struct task_state *st, u32 class) {
     if (!w->h.ret) w->h.ret = w->size > w->offset ? w->size - w->offset : 0;
   } else {
     struct copy_source from = copy_source(st, class);
-    bool small = st->lock_seq ? w->h.ret <= COPY_CACHED_BYTES && source_is_fresh(st, from.fd) : w->h.ret <= COPY_UNORDERED_BYTES;
-    if (small && cache_send(w, st)) return 0;
+    u64 slack = w->h.ret <= COPY_CACHED_BYTES ? FRESH_SMALL_NS : FRESH_LARGE_NS;
+    bool cached = (!st->lock_seq && w->h.ret <= COPY_UNORDERED_BYTES) || source_is_fresh(st, from.fd, slack);
+    if (cached && cache_send(w, st)) return 0;
     if (copy_send(w, st, from.fd, from.position, ~0ull)) return 0;
     if (cache_send(w, st)) return 0;
     struct file *file = file_of(task, from.fd);

@@ -131,7 +131,7 @@ struct inode {
   struct hlist_head i_dentry;
 #if defined(DK_NEWEST)
   s64 i_mtime_sec, i_ctime_sec;
-  u32 i_mtime_nsec;
+  u32 i_mtime_nsec, i_ctime_nsec;
 #endif
 };
 /* mtime: struct timespec64 i_mtime up to 6.6, __i_mtime 6.7-6.10, two fields from 6.11 on */
@@ -143,7 +143,7 @@ struct inode___b {
 };
 struct inode___c {
   s64 i_mtime_sec, i_ctime_sec;
-  u32 i_mtime_nsec;
+  u32 i_mtime_nsec, i_ctime_nsec;
 };
 struct dentry {
   struct hlist_bl_node d_hash;
@@ -302,16 +302,29 @@ static __always_inline void dk_mtime(struct inode *inode, s64 *sec, u32 *nsec) {
 #endif
 }
 
-static __always_inline s64 dk_ctime_sec(struct inode *inode) {
+#define CTIME_QUERIED (1u << 31) /* include/linux/fs.h, I_CTIME_QUERIED, Linux 6.13+: in the nanoseconds */
+
+static __always_inline u64 dk_ctime_ns(struct inode *inode) {
+  u64 sec, nsec;
 #if defined(DK_NEWEST)
-  return GET(inode, inode, i_ctime_sec);
+  sec = GET(inode, inode, i_ctime_sec);
+  nsec = GET(inode, inode, i_ctime_nsec);
 #else
   struct inode___c *c = (void *)inode;
-  if (bpf_core_field_exists(c->i_ctime_sec)) return BPF_CORE_READ(c, i_ctime_sec);
   struct inode___b *b = (void *)inode;
   struct inode___a *a = (void *)inode;
-  return bpf_core_field_exists(b->__i_ctime) ? BPF_CORE_READ(b, __i_ctime.tv_sec) : BPF_CORE_READ(a, i_ctime.tv_sec);
+  if (bpf_core_field_exists(c->i_ctime_nsec)) {
+    sec = BPF_CORE_READ(c, i_ctime_sec);
+    nsec = BPF_CORE_READ(c, i_ctime_nsec);
+  } else if (bpf_core_field_exists(b->__i_ctime)) {
+    sec = BPF_CORE_READ(b, __i_ctime.tv_sec);
+    nsec = BPF_CORE_READ(b, __i_ctime.tv_nsec);
+  } else {
+    sec = BPF_CORE_READ(a, i_ctime.tv_sec);
+    nsec = BPF_CORE_READ(a, i_ctime.tv_nsec);
+  }
 #endif
+  return sec * 1000000000 + (nsec & ~CTIME_QUERIED);
 }
 
 #define FS_MGTIME 64 /* include/linux/fs.h, Linux 6.13+ */

@@ -48,6 +48,7 @@ int BPF_PROG(on_sys_enter, struct pt_regs *regs) {
   if (class < C_OPEN) {
     u32 fd = class == C_SPLICE || class == C_COPYRANGE ? arg[2] : arg[0];
     st->twofold = class == C_COPYRANGE;
+    st->reads_first = class == C_SENDFILE;
     data_enter(st, task, fd, class == C_PWRITEV2 ? arg[5] : 0);
     return 0;
   }
@@ -256,14 +257,22 @@ static __always_inline int changing(struct inode *inode) {
   return st && st->pending && inode ? changing_by(st, inode) : 0;
 }
 
+/* Does a new ctime of the file tell that a data call holds its lock? */
+static __always_inline bool ctime_tells(struct task_state *st, u64 magic) {
+  return magic == OVERLAYFS_SUPER_MAGIC || (magic == BTRFS_SUPER_MAGIC && !st->twofold);
+}
+
 /* From 6.13 on every filesystem tells of a new ctime, in the midst of the change; overlayfs also before and after each write, where it
  * copies the times of the inode below. `given`: it is set to a known time, as that of an inode which is read from the disk while a path
  * is looked up: no change, and before any lock is taken. Overlayfs makes a new one after it has changed the folder. */
 static __always_inline int ctime_set(struct inode *inode, bool given) {
   struct task_state *st = bpf_task_storage_get(&tasks, bpf_get_current_task_btf(), 0, 0);
   if (!st || (!st->pending && !st->file)) return 0;
-  bool overlay = GET(GET(inode, inode, i_sb), super_block, s_magic) == OVERLAYFS_SUPER_MAGIC;
-  if (st->file) return overlay && st->inode == (u64)inode && !st->lock_seq && !st->fifo ? in_lock_unplaced(st) : 0;
+  u64 magic = GET(GET(inode, inode, i_sb), super_block, s_magic);
+  if (st->file)
+    return ctime_tells(st, magic) && st->inode == (u64)inode && !st->lock_seq && !st->fifo ? in_lock_unplaced(st) : 0;
+  bool overlay = magic == OVERLAYFS_SUPER_MAGIC;
+  if (magic == BTRFS_SUPER_MAGIC && is_bad(inode)) return 0;
   if (given && !st->touched && is_unnamed(inode) && (overlay || is_mgtime(inode))) return 0;
   if (overlay) dk_shared.layered_told = 1;
   return changing_by(st, inode);
@@ -305,13 +314,14 @@ static __always_inline int allocating(struct task_state *st) {
   return 0;
 }
 
-/* btrfs reserves space for each write while it holds the inode's lock; the hook does not say for which. */
+/* btrfs before 6.13 has no other hook: it reserves space for each write while it holds the inode's lock; the hook does not say for which.
+ * sendfile reads first, and reading reserves space too, for what must get to the disk before it can be read: no lock is held there. */
 SEC("tp_btf/update_bytes_may_use")
 int BPF_PROG(on_update_bytes_may_use) {
   struct task_state *st = bpf_task_storage_get(&tasks, bpf_get_current_task_btf(), 0, 0);
   if (!st || st->lock_seq) return 0;
   if (!st->file) return allocating(st);
-  if (st->fifo || st->twofold) return 0;
+  if (st->fifo || st->twofold || st->reads_first) return 0;
   struct inode *inode = (void *)st->inode;
   if (GET(GET(inode, inode, i_sb), super_block, s_magic) != BTRFS_SUPER_MAGIC) return 0;
   return in_lock_unplaced(st);

@@ -82,6 +82,7 @@ struct task_state {
   struct start start[2]; /* where the call's paths, or its descriptor, led when it began */
   u32 append;    /* the data call writes at the end of the file */
   u32 twofold;   /* the data call may try to share extents first, and copies in a second go: copy_file_range */
+  u32 reads_first; /* it reads a file before it takes the lock of the one it writes: sendfile */
   u32 implicit;  /* the data call names no offset */
   u64 pos_before; /* the file position at its start, or the end of the file */
   u32 has_below;
@@ -188,6 +189,12 @@ static __always_inline struct scratch *scratch_get(void) {
 static __always_inline void scratch_put(struct scratch *s) { __sync_lock_test_and_set(&s->busy, 0); }
 
 static __always_inline bool mode_is(u32 mode, u32 type) { return (mode & S_IFMT) == type; }
+
+/* btrfs: an inode that was looked for and is not on the disk any more becomes a bad inode, and gets a ctime (make_bad_inode): as link and
+ * rename find one in the log of what was synced. One that is being made has a generation already. */
+static __always_inline bool is_bad(struct inode *inode) {
+  return GET(inode, inode, i_mode) == S_IFREG && !GET(inode, inode, i_generation) && is_unnamed(inode);
+}
 
 static __always_inline u32 dev_of(struct inode *inode) { return GET(GET(inode, inode, i_sb), super_block, s_dev); }
 
