@@ -51,14 +51,20 @@ function bothSides(ctx: Context, unit: CallUnit): [Located, Located] {
     to = find(1, not);
   }
   if (call.touched.length === 0 || isExplained(ctx, unit, { from, to })) return [from, to];
-  return byTouched(ctx, unit) ?? [from, to];
+  // where not all that is moved is told of, the strings are better than a guess
+  const isPossible = from.entry !== undefined && to.entry !== undefined &&
+    agrees(ctx, unit, { from: from.entry, to: to.entry });
+  return byTouched(ctx, unit, isPossible) ?? [from, to];
 }
 
 /** Do both names fit what the kernel touched? One outside the tree fits where no folder is left that it could be in. */
 function isExplained(ctx: Context, unit: CallUnit, at: { from: Located; to: Located }): boolean {
   const { call } = unit;
   const [from, to] = [at.from.entry, at.to.entry];
-  if (from && to) return from.node === to.node || agrees(ctx, unit, { from, to });
+  if (from && to) {
+    return from.node === to.node ||
+      (agrees(ctx, unit, { from, to }) && isExact(unit, { from, to }));
+  }
   const isLost = (side: Located) => side.status !== "outside" && !side.entry;
   if (isLost(at.from) || isLost(at.to)) return false;
   const inside = from ?? to;
@@ -67,8 +73,15 @@ function isExplained(ctx: Context, unit: CallUnit, at: { from: Located; to: Loca
   return touchedFolders(ctx, call, known).length === 0;
 }
 
-/** Both names by the touched inodes alone: the two folders in which they, and nothing else, explain what was touched. */
-function byTouched(ctx: Context, unit: CallUnit): [Located, Located] | undefined {
+/**
+ * Both names by the touched inodes alone: the two folders in which they, and nothing else, explain what was touched; without
+ * `onlyExact` also two that do not contradict it, where not all was told of.
+ */
+function byTouched(
+  ctx: Context,
+  unit: CallUnit,
+  onlyExact: boolean,
+): [Located, Located] | undefined {
   const { call } = unit;
   const gone = call.touched.filter((t) => t.nlink === 0);
   const folders = touchedFolders(ctx, call, []).filter((f) => !gone.some((g) => sameInode(g, f)));
@@ -77,16 +90,22 @@ function byTouched(ctx: Context, unit: CallUnit): [Located, Located] | undefined
     const name = lastName(path);
     return { dir, name, node: ctx.tree.node(ctx.tree.child(dir.id, name)), base: undefined };
   };
+  let likely: [Located, Located] | undefined;
   for (const oldDir of folders) {
     const from = entryOf(oldDir, call.str[0]);
     if (!from.node || !touchOf(call, from.node)) continue;
     for (const newDir of folders) {
       const to = entryOf(newDir, call.str[1]);
       if (from.node === to.node || !agrees(ctx, unit, { from, to })) continue;
-      return [{ status: "found", entry: from }, { status: "found", entry: to }];
+      const sides: [Located, Located] = [
+        { status: "found", entry: from },
+        { status: "found", entry: to },
+      ];
+      if (isExact(unit, { from, to })) return sides;
+      likely ??= sides;
     }
   }
-  return undefined;
+  return onlyExact ? undefined : likely;
 }
 
 /** Outside, or a name that is left out and that the tree does not have. */
@@ -98,33 +117,36 @@ function sideOf(ctx: Context, at: Located, isDir: boolean): Side {
   return { entry: at.entry, abs };
 }
 
+/** Does what is known of the names, and of the inodes that the call touched, allow this rename? */
+function agrees(ctx: Context, unit: CallUnit, how: { from: Entry; to: Entry }): boolean {
+  const { call } = unit;
+  const moved = how.from.node;
+  if (!moved) return false;
+  const victim = how.to.node;
+  if (moved.isDir && ctx.tree.isWithin(how.to.dir.id, moved.id)) return false;
+  const isExchange = (call.arg[0] & RENAME_EXCHANGE) !== 0;
+  if (isExchange && !victim) return false;
+  if (!isExchange && victim && victim !== moved) {
+    if (victim.isDir !== moved.isDir || victim.children?.size) return false;
+    // what was overwritten may have lost its last name; what was moved, only by another call
+    const left = touchOf(call, victim);
+    if (left && left.nlink > 0 && touchOf(call, moved)?.nlink === 0) return false;
+  }
+  return !movesAreWhole(ctx, call, moved.dev) || isExact(unit, how);
+}
+
 /** Does every inode the kernel touched have its role in this rename, and every role its inode? */
-function agrees(ctx: Context, unit: CallUnit, { from, to }: { from: Entry; to: Entry }): boolean {
+function isExact(unit: CallUnit, { from, to }: { from: Entry; to: Entry }): boolean {
   const { call } = unit;
   const moved = from.node;
-  if (!moved) return false;
   const victim = to.node;
-  // what was moved still has a name; what was overwritten may have lost its last
-  if (moved.isDir && ctx.tree.isWithin(to.dir.id, moved.id)) return false;
-  if (touchOf(call, moved)?.nlink === 0) return false;
-  const isExchange = (call.arg[0] & RENAME_EXCHANGE) !== 0;
-  if (isExchange) return victim !== undefined && (!movesAreWhole(ctx, call, moved.dev) || has());
-  if (victim && victim !== moved) {
-    if (victim.isDir !== moved.isDir || victim.children?.size) return false;
-  }
-  return !movesAreWhole(ctx, call, moved.dev) || (has() && !hasStranger());
-
-  function has(): boolean {
-    if (!moved || !touchOf(call, moved)) return false;
-    return !victim || touchOf(call, victim) !== undefined;
-  }
-  function hasStranger(): boolean {
-    return call.touched.some((t) => {
-      if ((t.mode & S_IFMT) === S_IFCHR && (call.arg[0] & RENAME_WHITEOUT) !== 0) return false;
-      if (isSymlinkMode(t.mode)) return false; // followed on the way: see meant
-      return ![moved, victim, from.dir, to.dir].some((n) => n !== undefined && sameInode(t, n));
-    });
-  }
+  if (!moved || !touchOf(call, moved)) return false;
+  if (victim && !touchOf(call, victim)) return false;
+  return !call.touched.some((t) => {
+    if ((t.mode & S_IFMT) === S_IFCHR && (call.arg[0] & RENAME_WHITEOUT) !== 0) return false;
+    if (isSymlinkMode(t.mode)) return false; // followed on the way: see meant
+    return ![moved, victim, from.dir, to.dir].some((n) => n !== undefined && sameInode(t, n));
+  });
 }
 
 /** All renames. */

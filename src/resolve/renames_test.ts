@@ -4,11 +4,15 @@
  */
 import { expect, test } from "bun:test";
 import { callRecord } from "../../tests/support/kernel_records.ts";
-import { dir, file } from "../../tests/support/resolve_records.ts";
+import { dir, file, same } from "../../tests/support/resolve_records.ts";
 import { ROOT_INODE, World } from "../../tests/support/resolve_world.ts";
 import { EventFlag } from "../format/trace_event.ts";
 import type { KernelInode } from "../format/kernel_decode.ts";
 
+const EXCHANGE = 2;
+/** The second as of a filesystem that does not always tell of what it moves: what it told is enough here. */
+const WORLDS = [{}, { partial: new Set([ROOT_INODE.dev]) }];
+const AT_ROOT = [ROOT_INODE, ROOT_INODE];
 const NEWS = EventFlag.SETTLED | EventFlag.CONCURRENT;
 
 /** Root with the folder s; in it a folder x. */
@@ -77,4 +81,70 @@ test("what really leaves, leaves", () => {
     touched: [s, moved, dir(99)],
   }));
   expect(w.paths()).toEqual(["s/", "s/x/"]);
+});
+
+test.each(WORLDS)(
+  "renamed onto what took the old parent's name after the path was looked up",
+  (more) => {
+    const w = new World(more);
+    const [parent, moved, victim] = [dir(10), dir(11), dir(12)];
+    const at = w.baseline(parent, { parent: 1, name: "b" });
+    w.baseline(moved, { parent: at, name: "e" });
+    w.baseline(victim, { parent: 1, name: "d" });
+    // the call's "d/e" was looked up when `parent` had the name "d", before another task exchanged "b" and "d"
+    const touched = [parent, ROOT_INODE, moved, { ...victim, nlink: 0 }];
+    w.feed(
+      callRecord({ t: 2 }, "rename", { base: AT_ROOT, str: ["d/e", "d"], touched, lockSeq: 1 }),
+    );
+    expect(w.ops()).toEqual(["RENAME"]);
+    expect([w.tree.at(1, "d")?.ino, w.tree.at(1, "b")?.children?.size ?? 0]).toEqual([11, 0]);
+    same(w);
+  },
+);
+
+test.each(WORLDS)(
+  "exchanged with a name beside the folder that the exchange before moved",
+  (more) => {
+    const w = new World(more);
+    const [above, folder, other] = [dir(10), dir(11), file(12)];
+    const at = w.baseline(above, { parent: 1, name: "a" });
+    w.baseline(other, { parent: at, name: "a" });
+    w.baseline(folder, { parent: 1, name: "e" });
+    // the call's "../a" was looked up from `folder` when that was in `above`: not the root's "a", which is `above` itself
+    const touched = [ROOT_INODE, above, folder, other];
+    const how = { base: [ROOT_INODE, folder], str: ["e", "../a"], arg: [EXCHANGE], touched };
+    w.feed(callRecord({ t: 2 }, "renameat2", { ...how, lockSeq: 1 }));
+    expect([w.tree.at(1, "e")?.ino, w.tree.at(1, "a")?.ino, w.tree.at(1, "a/a")?.ino])
+      .toEqual([12, 10, 11]);
+    same(w);
+  },
+);
+
+test.each(WORLDS)(
+  "a folder is exchanged with a name whose folder was moved after the path was looked up",
+  (more) => {
+    const w = new World(more);
+    const [outer, from, one, two] = [dir(10), dir(11), file(12), dir(13)];
+    const at = w.baseline(outer, { parent: 1, name: "d" });
+    const inner = w.baseline(from, { parent: at, name: "a" });
+    w.baseline(one, { parent: inner, name: "d" });
+    w.baseline(two, { parent: 1, name: "c" });
+    // the call's "b/d" was looked up when `from` was called "b"
+    const touched = [from, ROOT_INODE, one, two];
+    const how = { base: AT_ROOT, str: ["b/d", "c"], arg: [EXCHANGE], touched, lockSeq: 1 };
+    w.feed(callRecord({ t: 2 }, "renameat2", how));
+    expect([w.tree.at(1, "c")?.ino, w.tree.at(1, "d/a/d")?.ino]).toEqual([12, 13]);
+    same(w);
+  },
+);
+
+test("what was moved may have lost its last name before the call ended", () => {
+  const { w } = world();
+  const moved = file(30);
+  w.baseline(moved, { parent: 2, name: "a" });
+  const base = [dir(20), dir(20)];
+  const gone = { ...moved, nlink: 0 };
+  w.feed(callRecord({ t: 5 }, "rename", { base, str: ["a", "b"], touched: [dir(20), gone] }));
+  expect(w.ops()).toEqual(["RENAME"]);
+  expect(w.last().flags & NEWS).toBe(0);
 });
