@@ -226,14 +226,15 @@ function move(ctx: Context, unit: CallUnit, how: { from: Entry; to: Entry; node:
     dirTimes: times.dirTimes,
     flags: times.flags | (isExchange ? EventFlag.EXCHANGE : 0),
   });
-  if ((call.arg[0] & RENAME_WHITEOUT) !== 0) whiteout(ctx, unit, from);
+  if ((call.arg[0] & RENAME_WHITEOUT) !== 0) whiteout(ctx, unit, { entry: from, victim: to.node });
 }
 
-/** RENAME_WHITEOUT leaves a character device 0:0 under the old name (overlayfs: "gone"). What was moved may be such a device itself. */
-function whiteout(ctx: Context, unit: CallUnit, from: Entry): void {
-  const isMoved = (t: KernelInode) => from.node !== undefined && sameInode(t, from.node);
+/** RENAME_WHITEOUT leaves a character device 0:0 under the old name (overlayfs: "gone"). What was moved or overwritten may be such a device itself. */
+function whiteout(ctx: Context, unit: CallUnit, how: { entry: Entry; victim?: Node }): void {
+  const { entry: from, victim } = how;
+  const isOld = (t: KernelInode) => [from.node, victim].some((n) => n && sameInode(t, n));
   const state = unit.call.touched.find((t) =>
-    (t.mode & S_IFMT) === S_IFCHR && t.nlink > 0 && !isMoved(t)
+    (t.mode & S_IFMT) === S_IFCHR && t.nlink > 0 && !isOld(t)
   );
   const attr = state ? attrOf(state) : {
     ...{ mode: S_IFCHR, uid: from.dir.uid, gid: from.dir.gid, rdev: 0, nlink: 1 },
@@ -298,7 +299,7 @@ function leaves(
   ctx.emit(Op.RENAME, node.id, { parent: entry.dir.id, name: entry.name, toParent: 0, ...times });
   goneOutside(ctx, node, how.other.abs);
   if (how.isExchange) takeIn(ctx, unit, { ...entry, node: undefined }, node);
-  else if ((call.arg[0] & RENAME_WHITEOUT) !== 0) whiteout(ctx, unit, entry);
+  else if ((call.arg[0] & RENAME_WHITEOUT) !== 0) whiteout(ctx, unit, { entry });
   return "done";
 }
 

@@ -148,3 +148,17 @@ test("what was moved may have lost its last name before the call ended", () => {
   expect(w.ops()).toEqual(["RENAME"]);
   expect(w.last().flags & NEWS).toBe(0);
 });
+
+test("what is moved onto a whiteout with two names leaves another one", () => {
+  const { w, s } = world();
+  const device = { mode: 0o020000, rdev: 0 };
+  const [moved, victim, fresh] = [file(30), file(31, device), file(32, device)];
+  const inS = { parent: 2, name: "b" };
+  w.baseline(moved, { parent: 2, name: "a" });
+  const id = w.baseline({ ...victim, nlink: 2 }, inS);
+  w.feed(callRecord({ t: 4 }, "link", { base: [s, s], str: ["b", "c"], touched: [victim, s] }));
+  const touched = [s, moved, { ...victim, nlink: 1 }, fresh];
+  w.feed(callRecord({ t: 5 }, "renameat2", { base: [s, s], str: ["a", "b"], arg: [4], touched }));
+  expect([w.tree.at(2, "b")?.ino, w.tree.at(2, "a")?.ino]).toEqual([30, 32]);
+  expect(w.tree.at(2, "c")?.id).toBe(id);
+});
