@@ -62,15 +62,16 @@ async function handle(message: ToWorker): Promise<void> {
     case "baseline": {
       await prepared().takeBaseline(message, (text) => say({ kind: "progress", text }));
       const { notes, writer } = prepared();
+      if (message.armPid !== undefined) recording = new Recording(prepared(), message.armPid);
       say({ kind: "ready", notes, dir: writer.dir });
+      await recording?.run();
       return;
     }
-    case "arm": {
+    case "arm":
       recording = new Recording(prepared(), message.pid);
       say({ kind: "armed" });
       await recording.run();
       return;
-    }
     case "wait": {
       const survivors = current().survivors();
       say({ kind: "waiting", running: survivors.count() });

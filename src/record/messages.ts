@@ -76,8 +76,11 @@ export type ToWorker =
   | OpenRequest
   /** The kernel side is attached. */
   | { kind: "attached"; handles: KernelHandles }
-  /** Take the baseline. `tableFd`: where the gate looks for the table, -1: there is no gate. `note`: what the user should know of it. */
-  | { kind: "baseline"; tableFd: number; note?: string }
+  /**
+   * Take the baseline. `tableFd`: where the gate looks for the table, -1: there is no gate. `note`: what the user should know of it.
+   * `armPid`: then be armed for this process at once, as `arm` asks for; the answer `ready` says both.
+   */
+  | { kind: "baseline"; tableFd: number; note?: string; armPid?: number }
   /** `pid` becomes the command with its next exec. */
   | { kind: "arm"; pid: number }
   /** The command ended: go on until all processes that came from it have ended, too; answered by `waiting`, then `alone`. */

@@ -178,35 +178,40 @@ async function attach(link: WorkerLink, options: SessionOptions): Promise<void> 
   }
 }
 
-/** Sets up the filter and the baseline; the command may go afterwards. Returns the guard, where there is a gate. */
+/** Sets up the filter and the baseline, starts the guard and arms; the command may go afterwards. */
 async function prepare(
   link: WorkerLink,
   options: SessionOptions & { spec: LaunchSpec },
   parts: { launcher: Launcher; gate: GateSession },
-): Promise<{ guard: Guard | undefined; notes: string[]; cgroup: string | undefined }> {
+): Promise<{ guard: Guard; notes: string[] }> {
   const { launcher, gate } = parts;
   const { owner, stateDir } = options.open;
   await attach(link, options);
   const { wantsGate, cgroup } = await link.next("connected");
   gate.install(launcher, { gate: wantsGate, ioUring: options.ioUring });
-  const { note, tableFd } = gate;
-  link.say({ kind: "baseline", tableFd, ...note !== undefined && { note } });
-  if (gate.listener < 0) {
-    const { notes } = await link.next("ready");
-    return { guard: undefined, notes, cgroup };
-  }
-  // from the go on calls wait at the gate, and somebody must be there whatever happens to us
-  const guarded = { listener: gate.listener, tableFd, stateDir, owner };
-  const guard = spawnGuard(options.self, { pid: launcher.pid, cgroup, gate: guarded });
+  const { note, tableFd, listener } = gate;
+  const isGated = listener >= 0;
+  const { pid } = launcher;
+  link.say({
+    ...{ kind: "baseline", tableFd },
+    ...note !== undefined && { note },
+    ...!isGated && { armPid: pid },
+  });
+  // from the go on calls may wait at the gate, and somebody must be there whatever happens to us
+  const gated = isGated ? { gate: { listener, tableFd, stateDir, owner } } : {};
+  const guard = spawnGuard(options.self, { pid, cgroup, ...gated });
   try {
     const { notes, dir } = await link.next("ready");
+    if (!isGated) return { guard, notes };
     const inherited = [0, 1, 2, ...options.spec.fds];
     const gateOptions = { dir, inherited, ...owner !== undefined && { owner } };
     await gate.start(gateOptions, () => {
       guard.stdin.write(Uint8Array.of(TAKE_OVER));
       guard.stdin.flush();
     });
-    return { guard, notes, cgroup };
+    link.say({ kind: "arm", pid });
+    await link.next("armed");
+    return { guard, notes };
   } catch (thrown) {
     guard.kill("SIGKILL");
     throw thrown;
@@ -229,9 +234,7 @@ async function runWith(
   const signals = forwardSignals(pid);
   try {
     const prepared = await prepare(link, options, { launcher, gate });
-    link.say({ kind: "arm", pid });
-    guard = prepared.guard ?? spawnGuard(options.self, { pid, cgroup: prepared.cgroup });
-    await link.next("armed");
+    guard = prepared.guard;
     reporter.starting(prepared.notes);
     options.companion?.start();
     launcher.go();
