@@ -19,7 +19,6 @@ import {
 import { releaseBytes } from "../base/release.ts";
 import { ValueKind } from "../format/envelope.ts";
 import { sha256Hex, type TraceKey } from "../format/keys.ts";
-import { encodeLines } from "../format/lines_encoder.ts";
 import { PACKED_POINTER } from "../format/packed_layout.ts";
 import { type Blob, type BlobBase, Codec, encodePackedRow } from "../format/packed_row.ts";
 import { zstdEncode, type ZstdEncodeOptions } from "../format/zstd.ts";
@@ -159,10 +158,8 @@ export class BlobMaker {
     return this.#put(bytes, blob);
   }
 
-  /** Stores text that is lines with numbers; undefined: it is none. Up to SOLID_BYTES_MAX. */
-  lines(bytes: Uint8Array, prefix: SeriesBase | undefined): Blob | undefined {
-    const columns = encodeLines(bytes);
-    if (columns === undefined) return undefined;
+  /** Stores text that is lines with numbers, which are these columns. Up to SOLID_BYTES_MAX. */
+  lines(bytes: Uint8Array, columns: Uint8Array, prefix: SeriesBase | undefined): Blob {
     const checksum = Bun.hash.xxHash3(bytes);
     const stored = zstdEncode(columns, this.#effort.events);
     const { length } = bytes;

@@ -15,6 +15,7 @@ import {
   SOLID_FILE_BYTES_MAX,
 } from "../base/limits.ts";
 import type { EventPacker, PayloadStream } from "../format/event_packer.ts";
+import { encodeLines } from "../format/lines_encoder.ts";
 import { PACKED_POINTER } from "../format/packed_layout.ts";
 import type { Blob, BlobBase, PackedRow } from "../format/packed_row.ts";
 import type { Bases } from "./bases.ts";
@@ -80,17 +81,8 @@ export function layOut(packer: EventPacker, options: LayOutOptions): Laid {
     next += bytes;
   }
   const together = next;
-  const texts: { start: number; end: number }[] = [];
-  for (const isText of [true, false]) {
-    for (const [index, stream] of streams.entries()) {
-      if (lots[index]?.alone === true || mayBeLines(stream) !== isText) continue;
-      starts[index] = next;
-      next += stream.bytes;
-      if (isText) texts.push({ start: next - stream.bytes, end: next });
-    }
-  }
   const content = new Uint8Array(packer.payloadBytes);
-  packer.place(content, starts);
+  const texts = placeTogether(packer, { content, starts, from: together, lots });
   store(runs, maker, { row, content, blobAt: (offset) => blobIn(runs, offset) });
   storeTogether(runs, { from: together, texts }, options);
   return { content, blobs: runs.flatMap((run) => run.blobs) };
@@ -165,6 +157,45 @@ function store(runs: readonly Run[], maker: BlobMaker, local: LocalContent): voi
   }
 }
 
+/** Text that is lines with numbers. */
+interface TextPart {
+  start: number;
+  end: number;
+  columns: Uint8Array;
+}
+
+/** Places all streams, those that are not alone in their order but for texts that are lines with numbers, which come first. */
+function placeTogether(
+  packer: EventPacker,
+  to: { content: Uint8Array; starts: number[]; from: number; lots: readonly Lot[] },
+): TextPart[] {
+  const { content, starts, lots } = to;
+  const columns = new Map<number, Uint8Array>();
+  const order = () => {
+    let next = to.from;
+    for (const isText of [true, false]) {
+      for (const [index, { bytes }] of packer.streams.entries()) {
+        if (lots[index]?.alone === true || columns.has(index) !== isText) continue;
+        starts[index] = next;
+        next += bytes;
+      }
+    }
+    packer.place(content, starts);
+  };
+  order();
+  for (const [index, stream] of packer.streams.entries()) {
+    if (lots[index]?.alone === true || !mayBeLines(stream)) continue;
+    const start = starts[index] ?? 0;
+    const found = encodeLines(content.subarray(start, start + stream.bytes));
+    if (found !== undefined) columns.set(index, found);
+  }
+  if (columns.size > 0) order();
+  return [...columns].map(([index, columns]) => {
+    const start = starts[index] ?? 0;
+    return { start, end: start + (packer.streams[index]?.bytes ?? 0), columns };
+  });
+}
+
 /** A log, or what a command printed: large, and written one behind the other. */
 function mayBeLines({ bytes, isRun }: PayloadStream): boolean {
   return isRun && bytes >= LINES_BYTES_MIN && bytes <= SOLID_BYTES_MAX;
@@ -173,17 +204,16 @@ function mayBeLines({ bytes, isRun }: PayloadStream): boolean {
 /** All that follows in the content: texts that are lines with numbers as such, what is between and behind them as it is. */
 function storeTogether(
   runs: Run[],
-  where: { from: number; texts: readonly { start: number; end: number }[] },
+  where: { from: number; texts: readonly TextPart[] },
   options: LayOutOptions,
 ): void {
   const { maker } = options;
   const content = maker.local?.content ?? new Uint8Array(0);
   let { from } = where;
   let near = options.solid;
-  for (const { start, end } of where.texts) {
+  for (const { start, end, columns } of where.texts) {
     const bytes = content.subarray(start, end);
-    const blob = maker.lines(bytes, near === undefined ? undefined : maker.baseOf(near));
-    if (blob === undefined) continue;
+    const blob = maker.lines(bytes, columns, near === undefined ? undefined : maker.baseOf(near));
     near = storeSolid(runs, { from, to: start, near }, options);
     runs.push({ start, length: bytes.length, baseAt: undefined, blobs: [blob] });
     from = end;
