@@ -9,6 +9,7 @@ import {
   plainError,
   type ToWorker,
 } from "./messages.ts";
+import { Bell } from "./bell.ts";
 import { Preparation } from "./preparation.ts";
 import { Recording } from "./recording.ts";
 
@@ -20,6 +21,8 @@ function say(message: FromWorker): void {
 
 let preparation: Preparation | undefined;
 let recording: Recording | undefined;
+let bell: Bell | undefined;
+let messages = 0;
 
 function prepared(): Preparation {
   if (preparation === undefined) throw new DiffKeeperError("defect", "nothing is prepared");
@@ -48,9 +51,17 @@ function giveUp(): void {
   else preparation?.discard();
 }
 
+/** From now on the next exec of `pid` is the command. */
+function arm(pid: number): void {
+  if (bell === undefined) throw new DiffKeeperError("defect", "nothing is prepared");
+  recording = new Recording(prepared(), pid, bell);
+}
+
 async function handle(message: ToWorker): Promise<void> {
   switch (message.kind) {
     case "open":
+      bell = new Bell(message.bell);
+      bell.heard(messages);
       preparation = Preparation.open(message);
       return;
     case "attached": {
@@ -62,15 +73,15 @@ async function handle(message: ToWorker): Promise<void> {
     case "baseline": {
       await prepared().takeBaseline(message, (text) => say({ kind: "progress", text }));
       const { notes, writer } = prepared();
-      if (message.armPid !== undefined) recording = new Recording(prepared(), message.armPid);
+      if (message.armPid !== undefined) arm(message.armPid);
       say({ kind: "ready", notes, dir: writer.dir });
       await recording?.run();
       return;
     }
     case "arm":
-      recording = new Recording(prepared(), message.pid);
+      arm(message.pid);
       say({ kind: "armed" });
-      await recording.run();
+      await current().run();
       return;
     case "wait": {
       const survivors = current().survivors();
@@ -96,6 +107,8 @@ async function handle(message: ToWorker): Promise<void> {
 }
 
 self.onmessage = (event: MessageEvent<ToWorker>) => {
+  messages++;
+  bell?.heard(messages);
   handle(event.data).catch((thrown: unknown) => {
     giveUp();
     say({ kind: "failed", error: plainError(thrown) });

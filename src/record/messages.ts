@@ -61,7 +61,7 @@ export interface OpenRequest {
   index: boolean;
   /** How long to wait for the lock of the trace; absent: as for readers. */
   busyMs?: number;
-  /** Its first word is set to 1, and notified, when a message was sent: the worker sleeps without its event loop. */
+  /** Memory of the Bell: the worker sleeps without its event loop. */
   bell: SharedArrayBuffer;
   /** Into its first word goes how many bytes wait in the ring. */
   pressure?: SharedArrayBuffer;

@@ -25,6 +25,7 @@ import type { BaseContent } from "./base_content.ts";
 import { isChangedSince } from "./changed_since.ts";
 import { Freezer } from "./freezer.ts";
 import { Journal } from "./journal.ts";
+import type { Bell } from "./bell.ts";
 import { CLOCK_BOOTTIME, CLOCK_REALTIME, clockNs } from "./kernel_clock.ts";
 import { LiveAssist } from "./live_assist.ts";
 import { LossWatch } from "./loss_watch.ts";
@@ -65,8 +66,7 @@ export class Recording {
   };
   /** Where the background compactor looks how full the ring is. */
   readonly #pressure: Int32Array | undefined;
-  /** Its word is 1 when a message waits. */
-  readonly #bell: Int32Array;
+  readonly #bell: Bell;
   #pauses = 0;
   readonly #survivors = new Survivors(() => this.#resolver.running());
   readonly #startNs: bigint;
@@ -75,7 +75,8 @@ export class Recording {
   #ended: Promise<void> = Promise.resolve();
 
   /** From now on the next exec of `pid` is the command. */
-  constructor(ready: Preparation, pid: number) {
+  constructor(ready: Preparation, pid: number, bell: Bell) {
+    this.#bell = bell;
     this.#ready = ready;
     this.#request = ready.request;
     this.#writer = ready.writer;
@@ -87,7 +88,6 @@ export class Recording {
     this.#startNs = clockNs(CLOCK_BOOTTIME);
     ready.putInfo();
     this.#journal = new Journal(this.#writer, this.#tree, { index });
-    this.#bell = new Int32Array(ready.request.bell);
     this.#pressure = pressure === undefined ? undefined : new Int32Array(pressure);
     this.#freezer = new Freezer(ringBytes);
     this.#losses = new LossWatch(this.#kernel.shared);
@@ -151,9 +151,7 @@ export class Recording {
   /** Sleeps without the event loop, which would take more time than the look that follows. Returns true if something was said to us. */
   #rest(): boolean {
     this.#pauses++;
-    const isWoken = Atomics.wait(this.#bell, 0, 0, DRAIN_PAUSE_MS) !== "timed-out";
-    if (isWoken) Atomics.store(this.#bell, 0, 0);
-    return isWoken;
+    return this.#bell.sleep(DRAIN_PAUSE_MS);
   }
 
   #idle(): void {

@@ -2,6 +2,7 @@
  * The main thread's end of the drain worker: sends messages and rings its bell, waits for answers one at a time, and does at once what
  * the worker asks for in between. An error that the worker reports, or its death, comes out where the next answer is waited for.
  */
+import { Bell } from "./bell.ts";
 import { DiffKeeperError } from "../base/error.ts";
 import { type ContentVerdict, type FromWorker, plainError, type ToWorker } from "./messages.ts";
 
@@ -24,8 +25,7 @@ export class WorkerLink {
   readonly #worker: Worker;
   readonly #waiting: { resolve: (m: FromWorker) => void; reject: (e: unknown) => void }[] = [];
   readonly #arrived: FromWorker[] = [];
-  readonly bell = new SharedArrayBuffer(4);
-  readonly #bell = new Int32Array(this.bell);
+  readonly #bell = new Bell();
   #dead: DiffKeeperError | undefined;
 
   constructor({ onProgress, compare }: Calls) {
@@ -45,10 +45,14 @@ export class WorkerLink {
     };
   }
 
+  /** Memory that the worker's end of the bell needs. */
+  get bell(): SharedArrayBuffer {
+    return this.#bell.memory;
+  }
+
   say(message: ToWorker): void {
     this.#worker.postMessage(message);
-    Atomics.store(this.#bell, 0, 1);
-    Atomics.notify(this.#bell, 0);
+    this.#bell.ring();
   }
 
   #compare(
