@@ -111,8 +111,9 @@ export class Recording {
       excluded: (path, isDir, root) => watch.excluded(path, isDir, root),
       startNs: this.#startNs,
       wallClock: () => {
-        const boot = clockNs(CLOCK_BOOTTIME) - this.#startNs;
-        return Number(clockNs(CLOCK_REALTIME) - boot) / 1e9;
+        const passed = Number(clockNs(CLOCK_BOOTTIME) - this.#startNs) / 1e9;
+        const now = Number(clockNs(CLOCK_REALTIME)) / 1e9;
+        return { start: now - passed, now };
       },
       firstLockSeq: this.#kernel.shared.lockCounter + 1,
       arch: arch() === "arm64" ? "arm64" : "x64",

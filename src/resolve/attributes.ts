@@ -259,21 +259,17 @@ function afterFailure(node: Node, state: KernelInode, isLoose: boolean): Attr {
 /** A time that a call sets is that of the last tick of the kernel's clock, at most this much before it, in seconds. */
 const TICK_S = 0.012;
 
-/** Can a running call have set this time? False where no clock says. */
-function isOfCall({ head, options }: Context, { sec, nsec }: Mtime): boolean {
-  if (options.wallClock === undefined) return false;
-  const since = sec + nsec / 1e9 - options.wallClock();
-  return since >= head.enter / 1e9 - TICK_S && since <= head.t / 1e9 + TICK_S;
-}
-
 /**
  * Whether times that were read when a call had failed, without the inode's lock, are its own doing: they are of its time, and no other
- * change that is known already set later ones meanwhile.
+ * change is known that set later ones since. What lies in the future was set by utimes before.
  */
-function isOwnTime(ctx: Context, seen: Mtime, known: Mtime | undefined): boolean {
-  if (!isOfCall(ctx, seen)) return false;
-  if (known === undefined || !isOfCall(ctx, known)) return true;
-  return seen.sec > known.sec || (seen.sec === known.sec && seen.nsec > known.nsec);
+function isOwnTime({ head, options }: Context, seen: Mtime, known: Mtime | undefined): boolean {
+  if (options.wallClock === undefined) return false;
+  const { start, now } = options.wallClock();
+  const since = (time: Mtime) => time.sec + time.nsec / 1e9 - start;
+  const at = since(seen);
+  if (at < head.enter / 1e9 - TICK_S || at > head.t / 1e9 + TICK_S) return false;
+  return known === undefined || since(known) <= at || since(known) > now - start + TICK_S;
 }
 
 /**

@@ -124,7 +124,7 @@ test("a call that was killed has done a part of its work: what the file holds is
 
 test("what a failed call saw without the lock counts only as its own doing", () => {
   const WALL = 1_000;
-  const w = new World({ wallClock: () => WALL });
+  const w = new World({ wallClock: () => ({ start: WALL, now: WALL + 8 }) });
   const at = (second: number, mode = 0o104644) =>
     file(10, { mtimeSec: WALL + Math.floor(second), mtimeNsec: (second % 1) * 1e9, mode });
   w.baseline(at(20), { parent: 1, name: "a" });
@@ -142,9 +142,12 @@ test("what a failed call saw without the lock counts only as its own doing", () 
   failed(at(5));
   failed(at(4)); // another call's time is known, which is later
   expect(mtime()).toBe(5);
+  w.feed(touchedRecord({ t: 8e9, enter: 6e9, ret: -22 }, { touched: [at(7)], lockSeq: 0 }));
+  failed(at(5)); // and one that is later than this call
+  expect(mtime()).toBe(7);
   failed(at(3, 0o100644));
   expect(w.tree.node(2)?.mode).toBe(0o100644);
   failed(at(1), 1);
   expect(mtime()).toBe(1);
-  expect(w.ops()).toEqual(["UTIMES", "UTIMES", "UTIMES", "UTIMES"]);
+  expect(w.ops()).toEqual(["UTIMES", "UTIMES", "UTIMES", "UTIMES", "UTIMES"]);
 });

@@ -146,8 +146,8 @@ export interface ResolverOptions {
   excluded(path: string, isDir: boolean, root: number): boolean;
   /** CLOCK_BOOTTIME of the command's start. */
   startNs: bigint;
-  /** What the wall clock showed at `startNs`, as it goes now, in seconds; absent: nobody knows. */
-  wallClock?: () => number;
+  /** What the wall clock showed at `startNs`, as it goes now, and what it shows now, in seconds; absent: nobody knows. */
+  wallClock?: () => { start: number; now: number };
   /** The first number of the order of changes; default 1. */
   firstLockSeq?: number;
   /** Has another process than `pid` changed this inode since, by a record that is not worked on yet? Absent: nobody knows of any. */
