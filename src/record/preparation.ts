@@ -14,6 +14,7 @@ import { type KernelHandles, KernelSide } from "../capture/ebpf/kernel_side.ts";
 import { showOwnPage } from "../capture/ebpf/own_page.ts";
 import { encodeRecording } from "../format/recording_info.ts";
 import { Tree } from "../resolve/tree.ts";
+import { TRACE_VERSION } from "../store/schema.ts";
 import { TraceWriter } from "../store/trace_writer.ts";
 import { BaseContent, removeSaved } from "./base_content.ts";
 import { isSmall, rehearse, takeBaseline } from "./baseline.ts";
@@ -259,7 +260,7 @@ export class Preparation {
       host: hostname(),
       tracer: `ebpf (${this.kernel.hooks.join(", ")})`,
       ...(this.#base === undefined ? {} : { savedId: this.#savedId }),
-      versions: { diffkeeper: version, bun: Bun.version, trace: "1" },
+      versions: { diffkeeper: version, bun: Bun.version, trace: String(TRACE_VERSION) },
     }));
     this.writer.commit();
   }
