@@ -348,6 +348,7 @@ __noinline int call_exit(struct task_state *st, u32 class, u32 nr, s64 ret) {
   call_args(st, class, nr);
   if (class == C_BIND && !a->path0) return false;
   struct dentry *file = a->fd >= 0 ? started_at(&st->start[0]) : NULL;
+  if (a->fd >= 0 && !file && !st->touched) return false;
   if (file) {
     struct inode *inode = BPF_CORE_READ(file, d_inode);
     if (!dev_watched(dev_of(inode)) || verdict_of_path(file, (void *)st->start[0].mnt) < 0) return false;

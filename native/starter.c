@@ -16,18 +16,18 @@ typedef long i64;
 /* linux: include/uapi/asm-generic/unistd.h, arch/x86/entry/syscalls/syscall_64.tbl */
 #if defined(__x86_64__)
 enum { READ = 0, WRITE = 1, MMAP = 9, RT_SIGACTION = 13, RT_SIGPROCMASK = 14, FCNTL = 72, SETGROUPS = 116, SETRESUID = 117,
-       SETRESGID = 119, PRCTL = 157, EXECVE = 59, EXIT_GROUP = 231, OPENAT = 257, PRLIMIT64 = 302, SECCOMP = 317, EXECVEAT = 322 };
+       SETRESGID = 119, PRCTL = 157, EXECVE = 59, EXIT_GROUP = 231, SETSID = 112, OPENAT = 257, PRLIMIT64 = 302, SECCOMP = 317, EXECVEAT = 322 };
 #elif defined(__aarch64__)
 enum { READ = 63, WRITE = 64, MMAP = 222, RT_SIGACTION = 134, RT_SIGPROCMASK = 135, FCNTL = 25, SETGROUPS = 159, SETRESUID = 147,
-       SETRESGID = 149, PRCTL = 167, EXECVE = 221, EXIT_GROUP = 94, OPENAT = 56, PRLIMIT64 = 261, SECCOMP = 277, EXECVEAT = 281 };
+       SETRESGID = 149, PRCTL = 167, EXECVE = 221, EXIT_GROUP = 94, SETSID = 157, OPENAT = 56, PRLIMIT64 = 261, SECCOMP = 277, EXECVEAT = 281 };
 #else
 #error "no system calls are known for this machine"
 #endif
 
 enum { ENOENT = 2, EINTR = 4, ENOEXEC = 8, ENOMEM = 12, EACCES = 13, ENOTDIR = 20, EINVAL = 22 };
 enum { F_SETFD = 2, F_GETFL = 3, F_SETFL = 4, FD_CLOEXEC = 1, O_NONBLOCK = 04000, O_PATH = 010000000, O_CLOEXEC = 02000000 };
-enum { AT_FDCWD = -100, AT_EMPTY_PATH = 0x1000, PR_SET_NAME = 15, RLIMIT_NOFILE = 7, SECCOMP_SET_MODE_FILTER = 1 };
-enum { SIG_SETMASK = 2, SIG_DFL = 0, SIG_IGN = 1, SIGNALS = 31, SIGNAL_SET_BYTES = 8 };
+enum { AT_FDCWD = -100, AT_EMPTY_PATH = 0x1000, PR_SET_NAME = 15, PR_SET_PDEATHSIG = 1, RLIMIT_NOFILE = 7, SECCOMP_SET_MODE_FILTER = 1 };
+enum { SIG_SETMASK = 2, SIG_DFL = 0, SIG_IGN = 1, SIGNALS = 31, SIGNAL_SET_BYTES = 8, SIGKILL = 9, SIGCHLD = 17 };
 enum { PROT_READ_WRITE = 3, MAP_PRIVATE_ANONYMOUS = 0x22 };
 /* Exit codes of env(1), and ours for a recorder that failed. */
 enum { EXIT_RECORDER_FAILED = 125, EXIT_NOT_EXECUTABLE = 126, EXIT_NOT_FOUND = 127 };
@@ -151,16 +151,21 @@ static void make_blocking(int fd)
 	if (flags >= 0) CALL(FCNTL, fd, F_SETFL, flags & ~O_NONBLOCK, 0);
 }
 
+/* Signals are as the recorder got them: from now on, because those that are sent to the command may come before the go. */
+static void restore_signals(const struct plan *plan)
+{
+	for (int signal = 1; signal <= SIGNALS; signal++)
+		set_signal(signal, plan->ignored >> (signal - 1) & 1 ? SIG_IGN : SIG_DFL);
+	u64 mask = plan->blocked;
+	CALL(RT_SIGPROCMASK, SIG_SETMASK, &mask, 0, SIGNAL_SET_BYTES);
+}
+
 /* What the recorder's runtime changed for itself is put back. */
 static void restore(const struct plan *plan, const u64 *fds)
 {
 	for (u64 i = 0; i < plan->fdc; i++) CALL(FCNTL, fds[i], F_SETFD, 0, 0);
 	for (int fd = 0; fd < 3; fd++)
 		if (plan->blocking >> fd & 1) make_blocking(fd);
-	for (int signal = 1; signal <= SIGNALS; signal++)
-		set_signal(signal, plan->ignored >> (signal - 1) & 1 ? SIG_IGN : SIG_DFL);
-	u64 mask = plan->blocked;
-	CALL(RT_SIGPROCMASK, SIG_SETMASK, &mask, 0, SIGNAL_SET_BYTES);
 	if (plan->files_max == 0) return;
 	u64 limit[2];
 	if (CALL(PRLIMIT64, 0, RLIMIT_NOFILE, 0, limit) != 0) return;
@@ -214,6 +219,8 @@ static void launch(int commands, int replies)
 {
 	struct plan plan;
 	CALL(PRCTL, PR_SET_NAME, "diffkeeper", 0, 0);
+	/* stopped, it would outlive a recorder that is killed before the go */
+	CALL(PRCTL, PR_SET_PDEATHSIG, SIGKILL, 0, 0);
 	CALL(FCNTL, commands, F_SETFD, FD_CLOEXEC, 0);
 	CALL(FCNTL, replies, F_SETFD, FD_CLOEXEC, 0);
 	read_all(commands, &plan, sizeof(plan));
@@ -227,7 +234,9 @@ static void launch(int commands, int replies)
 	char **paths = envp + plan.envc + 1;
 	char *at = strings(argv, plan.argc, (char *)(fds + plan.fdc));
 	strings(paths, plan.pathc, strings(envp, plan.envc, at));
+	restore_signals(&plan);
 	obey(commands, replies);
+	CALL(PRCTL, PR_SET_PDEATHSIG, 0, 0, 0);
 	restore(&plan, fds);
 	if (plan.has_user) become(&plan, groups, replies);
 	i64 code = execute(paths, argv, envp);
@@ -255,9 +264,11 @@ static char *what_happened(void)
 
 static void wait_and_become(u64 argc, char **argv, char **envp)
 {
-	/* Ctrl-C is meant for the command: SIGHUP, SIGINT, SIGQUIT, SIGTSTP */
-	static const u8 from_terminal[] = { 1, 2, 3, 20 };
-	for (u64 i = 0; i < sizeof(from_terminal); i++) set_signal(from_terminal[i], SIG_IGN);
+	/* What is sent to the group of the recorder, from a terminal or by kill(2), is meant for the command: without a guard the calls of
+	 * what is left of it would fail. The recorder ends us by SIGKILL. */
+	CALL(SETSID, 0, 0, 0, 0);
+	for (int signal = 1; signal <= SIGNALS; signal++)
+		if (signal != SIGCHLD) set_signal(signal, SIG_IGN);
 	make_blocking(0);
 	/* opened now: it may be replaced or removed while we sleep */
 	i64 program = CALL(OPENAT, AT_FDCWD, argv[0], O_PATH | O_CLOEXEC, 0);

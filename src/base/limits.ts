@@ -366,6 +366,9 @@ export const LIVE_KEEP_NS_MIN = 1_000_000_000;
 /** Part of --keep-last by which a recording may be older before it is folded: each fold costs as much as the tree. */
 export const LIVE_FOLD_PART = 1 / 4;
 
+/** The smallest --max-size: less is a slip of the pen that would cost the whole history. */
+export const TRACE_BUDGET_BYTES_MIN = 1 << 20;
+
 /** Parts of --max-size: from the first on history is folded, until events and their content take no more than the second. */
 export const LIVE_SIZE_HIGH = 0.7;
 export const LIVE_SIZE_LOW = 0.35;

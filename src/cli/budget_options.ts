@@ -1,8 +1,21 @@
 /** Sizes and times that are given as options: `--max-size 500M`, `--keep-last 10m`. */
 import { DiffKeeperError } from "../base/error.ts";
+import { TRACE_BUDGET_BYTES_MIN } from "../base/limits.ts";
+import { formatBytes } from "../base/units.ts";
 import { parseTime } from "../format/time_expr.ts";
 
 const SIZE_UNITS: Record<string, number> = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
+
+/** The size that a trace may have, as sizeOption gives it. @throws {DiffKeeperError} `usage`: so small that no history would be left. */
+export function budgetOption(flag: string, text: string): number {
+  const bytes = sizeOption(flag, text);
+  if (bytes >= TRACE_BUDGET_BYTES_MIN) return bytes;
+  throw new DiffKeeperError(
+    "usage",
+    `cannot use ${flag} "${text}": it is less than ${formatBytes(TRACE_BUDGET_BYTES_MIN)}`,
+    { hint: "nothing would be left of the history; for megabytes write 10M" },
+  );
+}
 
 /** `64M`, `8G`, `262144`: binary units. @throws {DiffKeeperError} `usage`. */
 export function sizeOption(flag: string, text: string): number {
@@ -17,8 +30,9 @@ export function sizeOption(flag: string, text: string): number {
 
 /** `10m`, `90s`, `1h30m`, in nanoseconds. @throws {DiffKeeperError} `usage`. */
 export function keepTime(flag: string, text: string): number {
-  const expr = parseTime(text);
-  if (expr.kind === "clock" && !expr.before && expr.ns > 0) return expr.ns;
+  // a bare number may be meant as seconds or as an event, which is no length of time
+  const expr = /^\d+$/.test(text) ? undefined : parseTime(text);
+  if (expr?.kind === "clock" && !expr.before && expr.ns > 0) return expr.ns;
   throw new DiffKeeperError("usage", `cannot use ${flag} "${text}": it is not a length of time`, {
     hint: "write 10m, 90s or 1h30m",
   });

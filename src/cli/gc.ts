@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { formatBytes, formatCount } from "../base/units.ts";
 import { type Budget, type GcReport, gcTrace } from "../compact/gc_trace.ts";
 import { formatTime } from "../format/time_expr.ts";
-import { keepTime, sizeOption } from "./budget_options.ts";
+import { budgetOption, keepTime } from "./budget_options.ts";
 import { ResultWriter, stderr } from "./output.ts";
 import { aboutTrace, onTrace } from "./trace_options.ts";
 
@@ -39,7 +39,7 @@ function run(flags: GcFlags): void {
   const { stateDir, keepLast, maxSize } = flags;
   const budget: Budget = {
     ...(keepLast === undefined ? {} : { keepNs: keepTime("--keep-last", keepLast) }),
-    ...(maxSize === undefined ? {} : { maxBytes: sizeOption("--max-size", maxSize) }),
+    ...(maxSize === undefined ? {} : { maxBytes: budgetOption("--max-size", maxSize) }),
   };
   const report = gcTrace(stateDir, budget);
   const { maxBytes = Number.POSITIVE_INFINITY } = budget;

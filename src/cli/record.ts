@@ -26,7 +26,7 @@ import { procStrings } from "../record/launcher.ts";
 import type { AuditMode } from "../record/messages.ts";
 import { type Reporter, runSession, type SessionResult } from "../record/session.ts";
 import { ProgressLine, reportError, stderr } from "./output.ts";
-import { keepTime, sizeOption } from "./budget_options.ts";
+import { budgetOption, keepTime, sizeOption } from "./budget_options.ts";
 import { compactMode, RecordCompaction } from "./record_compaction.ts";
 import { printSummary } from "./record_summary.ts";
 import { testSettings } from "./test_settings.ts";
@@ -134,7 +134,7 @@ export function register(program: Command): void {
 function budgetOf({ keepLast, maxSize }: RecordFlags): Budget {
   return {
     ...(keepLast === undefined ? {} : { keepNs: keepTime("--keep-last", keepLast) }),
-    ...(maxSize === undefined ? {} : { maxBytes: sizeOption("--max-size", maxSize) }),
+    ...(maxSize === undefined ? {} : { maxBytes: budgetOption("--max-size", maxSize) }),
   };
 }
 

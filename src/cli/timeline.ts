@@ -115,6 +115,7 @@ function show(trace: Trace, filter: TimelineFilter, flags: TimelineFlags): void 
   const range = trace.range();
   const writer = new ResultWriter();
   const toLine = lineMaker(trace, flags);
+  let lines = 0;
   // On the terminal the lines themselves show that it goes on.
   const isSilent = stdout.isTTY === true;
   const timeline = withProgress("reading events", range.lastSeq, (onProgress) => {
@@ -122,32 +123,44 @@ function show(trace: Trace, filter: TimelineFilter, flags: TimelineFlags): void 
     let bursts = burstsOf(timeline, flags);
     const center = spanOf(flags.around, range);
     if (center !== undefined) {
-      const lines = flags.limit ?? AROUND_LINES;
+      const wanted = flags.limit ?? AROUND_LINES;
       bursts = around(
         bursts,
-        Math.ceil(lines / 2),
+        Math.ceil(wanted / 2),
         ({ last }) => isBeforeSpan(center, last.seq, last.tNs),
       );
     }
     if (flags.limit !== undefined) bursts = limited(bursts, flags.limit);
-    for (const burst of bursts) writer.line(toLine(burst));
+    for (const burst of bursts) {
+      writer.line(toLine(burst));
+      lines++;
+    }
     return timeline;
   });
   writer.flush();
   tellDropped(trace);
   tellGaps(timeline.baselineGaps);
   if (flags.gaps === true) tellReferred(trace);
-  tellNoMatch(timeline, flags);
+  if (!tellNoMatch(timeline, flags) && lines === 0) tellNothing(range.lastSeq, flags);
 }
 
 /** A pattern that is mistyped looks like a file that nothing happened to. */
-function tellNoMatch({ globMatched }: Timeline, { path, around, limit }: TimelineFlags): void {
+function tellNoMatch({ globMatched }: Timeline, { path, around, limit }: TimelineFlags): boolean {
   // with these not all events may have been looked at
-  if (path === undefined || globMatched || around !== undefined || limit !== undefined) return;
+  if (path === undefined || globMatched || around !== undefined || limit !== undefined) {
+    return false;
+  }
   stderr.write(
     `diffkeeper: nothing matches --path "${oneLine(path)}" among the events that were asked for\n` +
       "hint: relative patterns count from a watched folder, or from where record was run\n",
   );
+  return true;
+}
+
+/** An empty answer is one all the same. */
+function tellNothing(events: number, { gaps }: TimelineFlags): void {
+  const all = `${formatCount(events)} ${events === 1 ? "event" : "events"} in all`;
+  stderr.write(`diffkeeper: ${gaps === true ? "no gaps: exact" : "no event matches"}; ${all}\n`);
 }
 
 /** What could not be read at the start is no event, but must not go unsaid. */

@@ -43,7 +43,7 @@ function bits(numbers: readonly number[], first: number): bigint {
 
 /** Where a command of this name may stand: execvp(3) with the command's own PATH. */
 export function candidates(name: string, env: readonly string[]): string[] {
-  if (name.includes("/")) return [name];
+  if (name === "" || name.includes("/")) return [name];
   const path = env.find((entry) => entry.startsWith("PATH="))?.slice(5) ??
     "/usr/local/bin:/usr/bin:/bin";
   return path.split(":").map((folder) => `${folder === "" ? "." : folder}/${name}`);

@@ -6,6 +6,7 @@
  */
 import { closeSync, existsSync, readFileSync, readSync, writeSync } from "node:fs";
 import { Errno, errno, errnoText, libc, pinned } from "../../ffi/libc.ts";
+import { assert } from "../base/assert.ts";
 import { DiffKeeperError } from "../base/error.ts";
 import { LAUNCH_PLAN_BYTES_MAX } from "../base/limits.ts";
 import {
@@ -24,6 +25,8 @@ import { starterPath } from "./starter.ts";
 const O_CLOEXEC = 0o2000000;
 const EXIT_NOT_EXECUTABLE = 126;
 const EXIT_NOT_FOUND = 127;
+/** Time for a launcher to end by itself. */
+const ABANDON_MS = 200;
 
 /** A command that could not be started: the error, and the exit code that shells give it. */
 export interface LaunchFailure {
@@ -52,17 +55,25 @@ function spawn(fds: readonly number[], pipes: { commandFd: number; replyFd: numb
     else if (fd === replyFd) stdio.push(pipes.replyFd);
     else stdio.push(fds.includes(fd) ? fd : "ignore");
   }
-  return Bun.spawn([starterPath(), "launch", String(commandFd), String(replyFd)], {
-    argv0: "diffkeeper",
-    stdio: stdio as ["inherit", "inherit", "inherit"],
-  });
+  try {
+    return Bun.spawn([starterPath(), "launch", String(commandFd), String(replyFd)], {
+      argv0: "diffkeeper",
+      stdio: stdio as ["inherit", "inherit", "inherit"],
+    });
+  } catch (thrown) {
+    if (thrown instanceof DiffKeeperError) throw thrown;
+    const why = (thrown as NodeJS.ErrnoException).code ?? String(thrown);
+    throw new DiffKeeperError("io", `cannot start the process that becomes the command: ${why}`, {
+      cause: thrown,
+    });
+  }
 }
 
 /** See the head of the file. */
 export class Launcher {
   readonly child: Bun.Subprocess;
   readonly #spec: LaunchSpec;
-  readonly #commandFd: number;
+  #commandFd: number | undefined;
   readonly #replyFd: number;
 
   private constructor(spec: LaunchSpec) {
@@ -95,7 +106,10 @@ export class Launcher {
     return this.child.pid;
   }
 
-  /** Has a seccomp filter installed. Returns what seccomp(2) said: a descriptor of the launcher, 0, or a negative errno. */
+  /**
+   * Has a seccomp filter installed. Returns what seccomp(2) said: a descriptor of the launcher, 0, or a negative errno.
+   * @throws {DiffKeeperError} `io`: it has ended; `child` says how.
+   */
   installFilter(flags: number, program: Uint8Array): number {
     this.#tell(encodeFilter(flags, program));
     const reply = this.#readReply();
@@ -110,14 +124,26 @@ export class Launcher {
     try {
       this.#tell(encodeGo());
     } finally {
-      closeSync(this.#commandFd);
+      this.#hangUp();
     }
   }
 
-  /** Gives up: the command is not started. Resolves when the process has ended. */
-  async abandon(): Promise<void> {
-    this.child.kill("SIGKILL");
+  #hangUp(): void {
+    if (this.#commandFd !== undefined) closeSync(this.#commandFd);
+    this.#commandFd = undefined;
+  }
+
+  /** Gives up: the command is not started. Resolves when the process has ended: to true where a signal had ended it before. */
+  async abandon(): Promise<boolean> {
+    // nothing more is said to it, so it ends; a stopped one has to be killed
+    this.#hangUp();
+    const isOver = await Promise.race([
+      this.child.exited.then(() => true),
+      Bun.sleep(ABANDON_MS).then(() => false),
+    ]);
+    if (!isOver) this.child.kill("SIGKILL");
     await this.child.exited;
+    return isOver && this.child.signalCode !== null;
   }
 
   /** After its end: why it did not become the command; undefined: it did, or a signal ended it before. */
@@ -131,9 +157,11 @@ export class Launcher {
   }
 
   #tell(bytes: Uint8Array): void {
+    const fd = this.#commandFd;
+    assert(fd !== undefined, "a launcher is spoken to before it may go");
     try {
       for (let done = 0; done < bytes.length;) {
-        done += writeSync(this.#commandFd, bytes, done);
+        done += writeSync(fd, bytes, done);
       }
     } catch (thrown) {
       // a signal ended it, and its exit code tells of that
@@ -167,8 +195,11 @@ function failureOf(spec: LaunchSpec, code: number): LaunchFailure {
     : errnoText(code);
   const hint = missing
     ? "check the spelling, or give its path"
-    : "check its mode: chmod +x makes it executable";
-  const error = new DiffKeeperError("not_found", `cannot run "${name}": ${why}`, { hint });
+    : code === Errno.EACCES
+    ? "check its mode: chmod +x makes it executable"
+    : undefined;
+  const options = hint === undefined ? {} : { hint };
+  const error = new DiffKeeperError("not_found", `cannot run "${name}": ${why}`, options);
   return { error, exitCode: missing ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE };
 }
 

@@ -303,7 +303,8 @@ export class Recording {
       stateDir: this.#request.stateDir,
       notes: this.#ready.notes,
       started: this.#journal.started,
-      ...(verdict === undefined ? {} : { audit: verdict }),
+      // where nothing could be written any more, nothing was compared with it or healed
+      ...(verdict === undefined || failed !== undefined ? {} : { audit: verdict }),
       ...(this.#base === undefined ? {} : { base: this.#base.summary }),
       ...(failed === undefined ? {} : { failed: plainError(failed) }),
     };

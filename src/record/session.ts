@@ -60,7 +60,12 @@ export type SessionResult =
   /** `failure`: it could not be started. */
   | { exitCode: number; summary: RecordingSummary; failure?: DiffKeeperError }
   /** There is no such command: nothing was recorded or changed. */
-  | { exitCode: number; summary?: undefined; failure: DiffKeeperError };
+  | { exitCode: number; summary?: undefined; failure: DiffKeeperError }
+  /** A signal ended it before it began. */
+  | { exitCode: number; summary?: undefined; failure?: undefined };
+
+/** Answers of the worker that can be on their way when it is told to abort. */
+const ANSWERS_BEFORE_MAX = 3;
 
 /** The soft limit of open files that the shell gave us; the runtime raised ours. */
 function openFilesMax(): number | undefined {
@@ -164,17 +169,20 @@ export async function runSession(
 }
 
 /** Loads and attaches the kernel side, on this thread: meanwhile the worker starts, and makes what needs none of it. */
-async function attach(link: WorkerLink, options: SessionOptions): Promise<void> {
+function attach(link: WorkerLink, options: SessionOptions): void {
   const { ringBytes, testing, folders, cwd } = options.open;
-  try {
-    const filesystems = folders.map((folder) => filesystemOf(resolve(cwd, folder)));
-    const kernel = RecorderObject.load({ ringBytes, filesystems, room: testing });
-    kernel.attach(process.pid);
-    link.say({ kind: "attached", handles: kernel.handles });
-  } catch (thrown) {
-    link.say({ kind: "abort" });
-    await link.next("aborted").catch(() => undefined); // its own error, if any, is the lesser
-    throw thrown;
+  const filesystems = folders.map((folder) => filesystemOf(resolve(cwd, folder)));
+  const kernel = RecorderObject.load({ ringBytes, filesystems, room: testing });
+  kernel.attach(process.pid);
+  link.say({ kind: "attached", handles: kernel.handles });
+}
+
+/** The command will not start: the worker removes what it has made. */
+async function abort(link: WorkerLink): Promise<void> {
+  link.say({ kind: "abort" });
+  // answers that were on their way come before, and its own error, if any, is the lesser
+  for (let i = 0; i < ANSWERS_BEFORE_MAX; i++) {
+    if (await link.next("aborted").catch(() => undefined) !== undefined) return;
   }
 }
 
@@ -186,7 +194,7 @@ async function prepare(
 ): Promise<{ guard: Guard; notes: string[] }> {
   const { launcher, gate } = parts;
   const { owner, stateDir } = options.open;
-  await attach(link, options);
+  attach(link, options);
   const { wantsGate, cgroup } = await link.next("connected");
   gate.install(launcher, { gate: wantsGate, ioUring: options.ioUring });
   const { note, tableFd, listener } = gate;
@@ -240,7 +248,10 @@ async function runWith(
     launcher.go();
   } catch (thrown) {
     guard?.kill("SIGKILL");
-    await launcher.abandon();
+    await abort(link);
+    signals.stop();
+    // a signal that was meant for the command ended what was to become it
+    if (await launcher.abandon()) return { exitCode: exitCodeOfChild(child) };
     throw thrown;
   }
   await child.exited;

@@ -102,7 +102,8 @@ function byTouched(
         { status: "found", entry: to },
       ];
       if (isExact(unit, { from, to })) return sides;
-      likely ??= sides;
+      // some filesystems do not tell of what is moved or overwritten, but none of a folder without a role
+      if (!hasStranger(unit, { from, to })) likely ??= sides;
     }
   }
   return onlyExact ? undefined : likely;
@@ -142,10 +143,16 @@ function isExact(unit: CallUnit, { from, to }: { from: Entry; to: Entry }): bool
   const victim = to.node;
   if (!moved || !touchOf(call, moved)) return false;
   if (victim && !touchOf(call, victim)) return false;
-  return !call.touched.some((t) => {
+  return !hasStranger(unit, { from, to });
+}
+
+/** Was something touched that has no role in this rename? */
+function hasStranger({ call }: CallUnit, { from, to }: { from: Entry; to: Entry }): boolean {
+  const roles = [from.node, to.node, from.dir, to.dir];
+  return call.touched.some((t) => {
     if ((t.mode & S_IFMT) === S_IFCHR && (call.arg[0] & RENAME_WHITEOUT) !== 0) return false;
     if (isSymlinkMode(t.mode)) return false; // followed on the way: see meant
-    return ![moved, victim, from.dir, to.dir].some((n) => n !== undefined && sameInode(t, n));
+    return !roles.some((n) => n !== undefined && sameInode(t, n));
   });
 }
 

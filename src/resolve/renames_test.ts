@@ -162,3 +162,22 @@ test("what is moved onto a whiteout with two names leaves another one", () => {
   expect([w.tree.at(2, "b")?.ino, w.tree.at(2, "a")?.ino]).toEqual([30, 32]);
   expect(w.tree.at(2, "c")?.id).toBe(id);
 });
+
+test("where the overwritten is not told of, a folder without a role is still no guess", () => {
+  const w = new World({ partial: new Set([ROOT_INODE.dev]) });
+  const a = dir(20);
+  const b = dir(21);
+  const x = file(30);
+  const y = file(31);
+  w.baseline(a, { parent: 1, name: "a" });
+  w.baseline(b, { parent: 1, name: "b" });
+  w.baseline(x, { parent: 2, name: "x" });
+  w.baseline(y, { parent: 3, name: "y" });
+  w.feed(callRecord({ t: 5 }, "rename", {
+    base: AT_ROOT,
+    str: ["gone/x", "b/y"],
+    touched: [a, b, x],
+  }));
+  expect(w.paths()).toEqual(["a/", "b/", "b/y"]);
+  expect(w.tree.lookup(x.dev, x.ino, x.gen)?.links().length).toBe(1);
+});

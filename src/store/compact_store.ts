@@ -25,7 +25,7 @@ import { RecorderLock } from "./recorder_lock.ts";
 import { INFO_COMPACT, INFO_END, type JsonObject, TRACE_VERSION, WAL_SUFFIX } from "./schema.ts";
 import { storeError } from "./store_error.ts";
 import { syncPath } from "./trace_create.ts";
-import { findTraceFile } from "./trace_open.ts";
+import { findTraceFile, requireTrace } from "./trace_open.ts";
 import { keyAfter, type Row, TraceRows } from "./trace_rows.ts";
 
 /** What a transaction changes in the numbers of rows; as in `stored` of `i:end`. */
@@ -112,6 +112,7 @@ export class CompactStore {
    */
   static openAlone(dirOrFile: string): CompactStore {
     const path = findTraceFile(dirOrFile);
+    requireTrace(path, dirOrFile);
     const lock = RecorderLock.acquire(dirname(path));
     try {
       rmSync(path + SUFFIX_NEW, { force: true });

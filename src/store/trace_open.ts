@@ -54,7 +54,7 @@ export interface OpenTrace {
 export function openTrace(dirOrFile: string): OpenTrace {
   const path = findTraceFile(dirOrFile);
   const dir = dirname(path);
-  const walBytes = statSync(path + WAL_SUFFIX, { throwIfNoEntry: false })?.size ?? 0;
+  const walBytes = walSize(path);
   const header = checkHeader(path, { shown: dirOrFile, hasWal: walBytes > 0 });
   const leftWal = walBytes === 0 && header.getUint8(HEADER.WRITE_MODE) === 1;
   const isPackedFile = basename(path) !== TRACE_FILE;
@@ -89,6 +89,18 @@ export function findTraceFile(dirOrFile: string): string {
   throw new DiffKeeperError("not_found", `cannot open trace "${dirOrFile}": ${what}`, {
     hint: NOT_TRACE_HINT,
   });
+}
+
+function walSize(path: string): number {
+  return statSync(path + WAL_SUFFIX, { throwIfNoEntry: false })?.size ?? 0;
+}
+
+/**
+ * Refuses what is no trace of this build, before anything is written to it.
+ * @throws {DiffKeeperError} `data_corrupt`, `truncated`, `version_too_new`, `no_privilege`
+ */
+export function requireTrace(path: string, shown: string): void {
+  checkHeader(path, { shown, hasWal: walSize(path) > 0 });
 }
 
 /** Gives the header when it is sound. @throws {DiffKeeperError} `data_corrupt`, `truncated`, `version_too_new` */

@@ -82,7 +82,7 @@ export class TraceReader {
     const recording = this.#rows.info(INFO_RECORDING);
     if (recording === undefined) {
       throw new DiffKeeperError("truncated", `cannot read trace "${this.dir}": it is empty`, {
-        hint: "the recorder stopped before its first flush; record again",
+        hint: "the recorder stopped before its first flush, or a copy lacks trace.db-wal",
       });
     }
     // The lock before the end row: a recorder that ends in between has written the row by then.

@@ -51,6 +51,24 @@ kernelTest("--wait without children that live on waits for nothing", () => {
   expect(ran.stderr).not.toContain("recording on");
 });
 
+kernelTest(
+  "a signal before the command has begun: its exit code, and nothing is left",
+  async () => {
+    for (const delayMs of [40, 80, 120, 160]) {
+      const folder = scratch("endings");
+      const argv = [BINARY, "record", "--quiet", "--", "sh", "-c", "sleep 5"];
+      const recorder = Bun.spawn(argv, { cwd: folder, stdio: ["ignore", "ignore", "pipe"] });
+      await Bun.sleep(delayMs);
+      recorder.kill("SIGTERM");
+      expect(await recorder.exited).toBe(143);
+      expect(await new Response(recorder.stderr).text()).toBe("");
+      // a command that had begun has a trace, else there is none
+      const trace = join(folder, "diffkeeper-trace");
+      if (existsSync(trace)) expect(events(trace).length).toBeGreaterThan(0);
+    }
+  },
+);
+
 kernelTest("a signal ends --wait, not the trace", async () => {
   const folder = scratch("endings");
   const argv = [BINARY, "record", "--wait", "--", "sh", "-c", "sleep 5 & echo $! >pid; exit 4"];

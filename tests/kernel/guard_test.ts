@@ -143,8 +143,10 @@ test.skipIf(obstacle() !== "")(
 for (const signal of ["SIGINT", "SIGHUP", "SIGQUIT", "SIGTERM"] as const) {
   test.skipIf(obstacle() !== "")(named(`the guard ends with the recorder: ${signal}`), async () => {
     const { recorder, guard } = await start();
-    // as a terminal does: to all of the group
-    process.kill(guard, signal === "SIGTERM" ? 0 : signal);
+    // as kill(2) does to a group of processes: nothing but the recorder's end ends it
+    process.kill(guard, signal);
+    await Bun.sleep(50);
+    expect(isGone(guard)).toBe(false);
     recorder.kill(signal);
     await recorder.exited;
     await until("the guard's end", () => isGone(guard));
