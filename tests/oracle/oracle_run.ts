@@ -55,7 +55,7 @@ export async function runSeries(series: Series, say: (line: string) => void): Pr
     total.events += result.events;
     total.seeds.push(`${seed}/${mode}`);
     for (const difference of result.differences) say(difference);
-    const bad = result.differences.length > 0;
+    const bad = result.differences.length > 0 || result.lost > 0;
     const where = bad || series.keep === true ? `, kept in ${folder}` : "";
     say(
       `  seed ${seed} ${mode}: ${result.points} points, ${result.events} events, ` +

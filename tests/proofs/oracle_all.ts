@@ -1,7 +1,8 @@
 /**
  * 1,000 random moments of all operations, 200 on each of five filesystems: ext4, tmpfs, overlayfs, xfs, btrfs. `npm run prove oracle_all
  * [POINTS] [SEED] [FILESYSTEM]...`. The filesystems are made in a temporary folder (xfs and btrfs on loop devices) and unmounted at the
- * end. A filesystem that cannot be made here is named and counts as a failure.
+ * end; one with a difference stays mounted, with the folders of its failed runs, and how to remove it is printed. A filesystem that
+ * cannot be made here is named and counts as a failure.
  */
 import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -37,16 +38,30 @@ function mount(name: Name, folder: string, at: string): void {
   must(["mount", "-o", "loop", image, at]);
 }
 
+/** Nothing to look into: equal at all points, and nothing lost. */
+function isEqual(total: OracleTotal): boolean {
+  return total.differences === 0 && total.lost === 0;
+}
+
+/** Runs on a filesystem of its own, which is removed only when there is nothing to look into. */
 async function runOn(name: Name, series: { points: number; seed: number }): Promise<OracleTotal> {
   const folder = mkdtempSync(join(tmpdir(), `diffkeeper-oracle-all-${name}-`));
   const at = join(folder, "at");
+  let isKept = false;
   try {
     mount(name, folder, at);
+    isKept = true; // until it is known that all is equal: also when a run throws
     const all = { ...series, modes: MODES, pointsPerRun: POINTS_PER_RUN, folder: at };
-    return await runSeries({ ...all, options: { all: true } }, (line) => console.log(line));
+    const total = await runSeries({ ...all, options: { all: true } }, (line) => console.log(line));
+    isKept = !isEqual(total);
+    return total;
   } finally {
-    run(["umount", at]);
-    rmSync(folder, { recursive: true, force: true });
+    if (isKept) {
+      console.log(`${name}: stays mounted; remove it: umount ${at} && rm -r ${folder}`);
+    } else {
+      run(["umount", at]);
+      rmSync(folder, { recursive: true, force: true });
+    }
   }
 }
 
@@ -66,7 +81,7 @@ for (const name of names) {
     const total = await runOn(name, { points, seed: Number(first) });
     console.log(`${name}: ${totalLine(total)}`);
     done += total.points;
-    isGood &&= total.differences === 0 && total.lost === 0 && total.points >= points;
+    isGood &&= isEqual(total) && total.points >= points;
   } catch (thrown) {
     console.log(`${name}: failed: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
     isGood = false;
