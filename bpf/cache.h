@@ -12,6 +12,7 @@
 #define PAGES_TO_BYTES (PAGE_BYTES / 64) /* struct page has 64 bytes */
 #define GIB_BITS 30
 #define MEMORY_GIB_MAX 4096
+#define FOLIO_AWAY 1
 #define XA_LEVELS_MAX 11 /* 6 bits of the index each */
 #define COPY_CACHED_BYTES (64 << 10) /* longer copies are told by reference, unless the source is changed at the same time */
 #define FRESH_SMALL_NS 2000000000    /* up to this long before the copy */
@@ -33,15 +34,22 @@ __noinline int folio_step(struct scratch *s, u64 index, u32 is_top) {
   return 0;
 }
 
-/* The folio at a page index (lib/xarray.c): bits 0 and 1 say what an entry is. 0: none, or swapped out. */
+/* The folio at a page index (lib/xarray.c): bits 0 and 1 say what an entry is. 0: none; FOLIO_AWAY: swapped out, or being moved. */
 static __always_inline u64 folio_at(struct scratch *s, struct address_space *mapping, u64 index) {
   s->entry = (u64)BPF_CORE_READ(mapping, i_pages.xa_head);
+  /* without a node there is the first page alone */
+  if (index && ((s->entry & 3) != 2 || s->entry < PAGE_BYTES)) return s->entry & 3 ? FOLIO_AWAY : 0;
   for (u32 i = 0; i < XA_LEVELS_MAX; i++) {
     int done = folio_step(s, index, i == 0);
     if (done < 0) return 0;
     if (done) break;
   }
-  return s->entry & 3 ? 0 : s->entry;
+  return s->entry & 3 ? FOLIO_AWAY : s->entry;
+}
+
+/* Is a page that the page cache does not have a hole? Only tmpfs keeps its files there and nowhere else. */
+static __always_inline bool absent_is_zero(struct inode *inode) {
+  return GET(GET(inode, inode, i_sb), super_block, s_magic) == TMPFS_MAGIC;
 }
 
 /* Adds up to a page of the file to s->buf; s->off counts from s->ptr, the place of the call's bytes in the file. Returns 1 when there
@@ -55,15 +63,21 @@ __noinline int cache_piece(struct scratch *s, u64 inode_ptr) {
   if (s->off >= s->total || to > sizeof(struct dk_write) + DK_CHUNK_BYTES - PAGE_BYTES) return 1;
   if (n > rest) n = rest;
   struct folio *folio = (void *)folio_at(s, mapping, at >> PAGE_BITS);
-  if (!folio) return -1;
-  u64 index = BPF_CORE_READ(folio, index);
-  u64 page = dk_shared.page_base + (u64)folio * PAGES_TO_BYTES + (((at >> PAGE_BITS) - index) << PAGE_BITS);
+  u64 page = 0;
+  bool is_hole = !folio && absent_is_zero(inode);
+  if ((!folio && !is_hole) || (u64)folio == FOLIO_AWAY) return -1;
+  if (folio) {
+    u64 index = BPF_CORE_READ(folio, index);
+    page = dk_shared.page_base + (u64)folio * PAGES_TO_BYTES + (((at >> PAGE_BITS) - index) << PAGE_BITS);
+  }
   /* kernels below 6.12 do not follow how these came here: the bounds must stand here */
   __asm__ volatile("" : "+r"(n), "+r"(to));
   if (n > PAGE_BYTES) return -1;
   to &= DK_CHUNK_BYTES - 1; /* it is less, see above */
-  if (bpf_probe_read_kernel(s->buf + to, n, (void *)(page + in_page))) return -1;
-  if (BPF_CORE_READ(folio, mapping) != mapping) return -1; /* it went meanwhile */
+  /* from address 0 nothing can be read: the helper leaves zeros then (kernel/trace/bpf_trace.c), which is what a hole holds */
+  long failed = bpf_probe_read_kernel(s->buf + to, n, (void *)(is_hole ? 0 : page + in_page));
+  if (failed && !is_hole) return -1;
+  if (!is_hole && BPF_CORE_READ(folio, mapping) != mapping) return 0; /* it went meanwhile: looked up again */
   s->len = to + n;
   s->off += n;
   return 0;
@@ -214,7 +228,7 @@ __noinline int page_base_find(u64 inode_ptr, u64 pfn, u64 pattern) {
   u64 page = folio_at(s, BPF_CORE_READ(inode, i_mapping), 0);
   scratch_put(s);
   u64 start = (inode_ptr >> GIB_BITS << GIB_BITS) + (pfn << PAGE_BITS);
-  if (!page) return 0;
+  if (page <= FOLIO_AWAY) return 0;
   for (u32 i = 0; i < MEMORY_GIB_MAX / PART_STEPS / GIB_PARTS; i++)
     if (page_base_part(page, start - ((u64)(i * PART_STEPS * GIB_PARTS) << GIB_BITS), pattern)) return 0;
   return 0;

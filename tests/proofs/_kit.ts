@@ -87,6 +87,7 @@ export interface EventLine {
   stream?: string;
   exit_code?: number;
   outside?: boolean;
+  settled?: boolean;
 }
 
 /** All events of a trace. @throws when timeline fails. */
