@@ -23,7 +23,9 @@ import { isDirMode, isSymlinkMode, live, meant, touchesAreWhole, touchOf } from 
 import type { CallUnit, OpenUnit, Outcome } from "./unit.ts";
 
 /** The inode a call is about: its node, or what to do without one. */
-type Target = { node: Node; state: KernelInode | undefined } | { node: undefined; do: Outcome };
+type Target =
+  | { node: Node; state: KernelInode | undefined; isUnchanged?: boolean }
+  | { node: undefined; do: Outcome };
 
 const ACL_MINIMAL_BYTES = 28;
 /** Results after which a call may have done a part of its work: -EINTR (it was killed), -EIO, -ENOSPC (errno(3)). */
@@ -43,7 +45,7 @@ function targetOf(ctx: Context, unit: CallUnit): Target {
     // The live file would tell of a later moment.
     const isUnchanged = call.touched.length === 0 && ctx.touching.has(named.dev);
     const state = touchOf(call, named) ?? (isUnchanged ? undefined : live(ctx, named));
-    return { node: named, state };
+    return { node: named, state, isUnchanged };
   }
   const state = meant(call, (t) => ctx.tree.lookup(t.dev, t.ino, t.gen) !== undefined);
   const node = state && ctx.tree.lookup(state.dev, state.ino, state.gen);
@@ -94,14 +96,15 @@ export function attribute(ctx: Context, unit: CallUnit, force: boolean): Outcome
     if (target.do === "wait" && force) return unresolved(ctx);
     return target.do;
   }
-  const { node, state } = target;
+  const { node, state, isUnchanged } = target;
   const { call, syscall } = unit;
   const mtime = state && mtimeOf(state);
   const isTouched = touchOf(call, node) !== undefined;
   const flags = state !== undefined && !isTouched ? EventFlag.SETTLED : 0;
   switch (syscall.kind) {
     case CallKind.TRUNCATE:
-      cut(ctx, node, { length: call.arg[0], mtime, flags });
+      if (isUnchanged === true && !ctx.ordered) keptSize(ctx, node, call.arg[0]);
+      else cut(ctx, node, { length: call.arg[0], mtime, flags });
       break;
     case CallKind.CHMOD:
       ctx.emit(Op.CHMOD, node.id, { attr: changedMode(unit, node, state), mtime, flags });
@@ -168,6 +171,14 @@ function cut(ctx: Context, node: Node, fields: Partial<TraceEvent>): void {
   ctx.emit(Op.TRUNCATE, node.id, { ...fields, flags });
   changed(ctx, node);
   if (isClash) resyncLive(ctx, node);
+}
+
+/**
+ * A truncate to the size that the file had then: it changed nothing, took no place in the order, and may not cut what other tasks wrote
+ * before or after it. Shown where the size is still that.
+ */
+function keptSize(ctx: Context, node: Node, length: number): void {
+  if (length === node.size) ctx.emit(Op.TRUNCATE, node.id, { length });
 }
 
 function changedMode(unit: CallUnit, node: Node, state: KernelInode | undefined): Attr {

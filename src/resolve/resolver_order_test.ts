@@ -136,3 +136,23 @@ test("what the file held at the end of a call stands in the order it was taken",
   expect((second?.flags ?? 0) & EventFlag.SETTLED).toBe(0);
   expect((second?.flags ?? 0) & EventFlag.CONCURRENT).not.toBe(0);
 });
+
+test("a truncate that changed nothing cuts nothing", () => {
+  const w = new World({ assist: { read: () => bytes("later") } });
+  const f = file(10, { size: 4 });
+  const id = w.baseline(f, { parent: 1, name: "a" });
+  const base = [ROOT_INODE];
+  w.feed(
+    // tells that this filesystem says what a call touches
+    callRecord({ t: 1 }, "chmod", { base, str: ["a"], arg: [0o600], touched: [f] }),
+    // to 4, before the write made it longer; its record came later, and it took no number
+    writeRecord({ t: 5, enter: 2, tid: 2 }, { inode: f, offset: 2, payload: bytes("bbbb") }),
+    callRecord({ t: 6, enter: 1, tid: 1 }, "truncate", { base, str: ["a"], arg: [4] }),
+  );
+  expect(w.tree.node(id)?.size).toBe(6);
+  expect(w.ops()).not.toContain("TRUNCATE");
+  expect(w.ops()).not.toContain("RESYNC");
+  w.feed(callRecord({ t: 9, enter: 8, tid: 1 }, "truncate", { base, str: ["a"], arg: [6] }));
+  expect(w.ops().at(-1)).toBe("TRUNCATE");
+  expect(w.tree.node(id)?.size).toBe(6);
+});
