@@ -341,6 +341,25 @@ __noinline int call_send(struct task_state *st, u64 nr_ret) {
   return !failed;
 }
 
+#define EINTR 4
+#define EIO 5
+#define ENOSPC 28
+
+/* A fallocate that failed may have done a part of its work: xfs moves what lies behind a range that is taken out, and a fatal signal
+ * then keeps it from setting the size. Its file is noted as touched, of which no new ctime tells when the last is younger than a tick. */
+__noinline int cut_short(struct task_state *st, s64 ret) {
+  if (!st || st->touched || (ret != -EINTR && ret != -EIO && ret != -ENOSPC)) return 0;
+  struct dentry *file = started_at(&st->start[0]);
+  if (!file) return 0;
+  struct inode *inode = BPF_CORE_READ(file, d_inode);
+  if (!dev_watched(dev_of(inode)) || verdict_of_path(file, (void *)st->start[0].mnt) < 0) return 0;
+  if (!st->lock_seq) st->lock_seq = __sync_fetch_and_add(&dk_shared.lock_counter, 1) + 1;
+  inode_state(&st->base[0], inode);
+  st->touch[0] = st->base[0];
+  st->touched = st->watched = 1;
+  return 0;
+}
+
 /* Returns true when a record was sent. */
 __noinline int call_exit(struct task_state *st, u32 class, u32 nr, s64 ret) {
   if (!st) return false;

@@ -180,7 +180,10 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret) {
     if (class >= C_MMAP) note_exit(st, class, nr, ret);
     else if (!began) return 0;
     else if (ret >= 0) sent = name_call_exit(st, class, nr, ret);
-    else sent = touched_exit(st, ret);
+    else {
+      if (nr == NR_FALLOCATE) cut_short(st, ret);
+      sent = touched_exit(st, ret);
+    }
   }
   if (sent && dk_shared.mapped && st->in_tree && changed_mapped(st, data)) stop_current(4);
   if (!sent && st->lock_seq) send_skip(st);
