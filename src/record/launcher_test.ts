@@ -36,6 +36,21 @@ async function output(argv: string[], spec: Partial<LaunchSpec> = {}): Promise<s
   }
 }
 
+const SOURCE = readFileSync(new URL("../../native/starter.c", import.meta.url), "utf8");
+const FIELDS = [
+  ...["bytes", "argc", "envc", "pathc", "groupc", "fdc"],
+  ...["has_user", "uid", "gid", "ignored", "blocked", "blocking", "files_max"],
+];
+
+test("the struct has the fields of the words, in their order", () => {
+  const body = /struct plan \{([^}]*)\}/.exec(SOURCE)?.[1] ?? "";
+  const names = [...body.replaceAll(/\/\*.*?\*\//g, "").matchAll(/\bu64 ([^;]*);/g)]
+    .flatMap(([, list = ""]) => list.split(",").map((name) => name.trim()));
+  expect(names).toEqual(FIELDS);
+  expect(SOURCE).toContain("enum { COMMAND_GO = 1, COMMAND_FILTER = 2 };");
+  expect(SOURCE).toContain("enum { REPLY_FILTER = 1, REPLY_EXEC = 2, REPLY_USER = 3 };");
+});
+
 test("arguments and environment are bytes", async () => {
   const env = ["PATH=/usr/bin:/bin", "WORD=\xff\xfe =\n", "EMPTY="];
   const copied = await output(["cp", "/proc/self/environ", "OUT"], { env });
