@@ -178,59 +178,12 @@ const SYMBOLS = {
     ],
     returns: "i32", // int
   },
-  execve: {
-    args: [
-      "ptr", // const char *pathname
-      "ptr", // char *const argv[]
-      "ptr", // char *const envp[]
-    ],
-    returns: "i32", // int; only on failure
-  },
-  setgroups: {
-    args: [
-      "u64", // size_t size
-      "ptr", // const gid_t *list
-    ],
-    returns: "i32", // int
-  },
-  setresgid: { args: ["u32", "u32", "u32"], returns: "i32" }, // gid_t real, effective, saved
-  setresuid: { args: ["u32", "u32", "u32"], returns: "i32" }, // uid_t real, effective, saved
-  /** glibc's: also sets the disposition in this process's table that execve inherits. */
-  signal: {
-    args: [
-      "i32", // int signum
-      "ptr", // sighandler_t handler: 0 default, 1 ignore
-    ],
-    returns: "ptr", // sighandler_t before
-  },
-  setrlimit: {
-    args: [
-      "i32", // int resource
-      "ptr", // const struct rlimit *rlim
-    ],
-    returns: "i32", // int
-  },
-  getrlimit: {
-    args: [
-      "i32", // int resource
-      "ptr", // struct rlimit *rlim
-    ],
-    returns: "i32", // int
-  },
   /** fcntl(2) with an integer argument. */
   fcntl: {
     args: [
       "i32", // int fd
       "i32", // int op
       "i32", // int arg
-    ],
-    returns: "i32", // int
-  },
-  sigprocmask: {
-    args: [
-      "i32", // int how
-      "ptr", // const sigset_t *set
-      "ptr", // sigset_t *oldset
     ],
     returns: "i32", // int
   },

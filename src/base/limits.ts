@@ -92,7 +92,7 @@ export const RING_BYTES = 1 << 25;
 export const RING_BYTES_MIN = 1 << 18;
 export const RING_BYTES_MAX = 1 << 30;
 
-/** Bytes of the message that starts the command: its arguments and environment (the kernel's own limit is ARG_MAX, 2 MiB). */
+/** Bytes of the message that starts the command: its arguments and environment (the kernel's own limit depends on that of the stack, execve(2); usually 2 MiB). */
 export const LAUNCH_PLAN_BYTES_MAX = 1 << 24;
 
 /** Age at which events are committed: half of the 200 ms that a killed recorder may lose. */

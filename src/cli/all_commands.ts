@@ -1,5 +1,5 @@
 /** Every command of the program that records and reads. */
-import * as launchCommand from "./launch.ts";
+import * as guardCommand from "./guard.ts";
 import * as recordCommand from "./record.ts";
 import { READING_COMMANDS } from "./reading_commands.ts";
 import type { CommandModule } from "./run.ts";
@@ -8,5 +8,5 @@ import type { CommandModule } from "./run.ts";
 export const ALL_COMMANDS: readonly CommandModule[] = [
   recordCommand,
   ...READING_COMMANDS,
-  launchCommand,
+  guardCommand,
 ];

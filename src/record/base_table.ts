@@ -5,11 +5,12 @@
  * FAILED. Open addressing, at most half full. Memory file: a page with control words and the call that the gate has in hand (so that
  * the guard can go on with it), slots, states.
  */
-import { type Pointer, toArrayBuffer } from "bun:ffi";
+import type { Pointer } from "bun:ffi";
 import { fstatSync } from "node:fs";
-import { cString, errno, errnoText, libc } from "../../ffi/libc.ts";
+import { cString, errno, errnoText } from "../../ffi/libc.ts";
 import { libcGate } from "../../ffi/libc_gate.ts";
 import { libcTree } from "../../ffi/libc_tree.ts";
+import { MAP_SHARED, mapFile, type MemoryMap, PROT_READ_WRITE } from "../../ffi/memory_map.ts";
 import { assert } from "../base/assert.ts";
 import { DiffKeeperError } from "../base/error.ts";
 import { NOTIFICATION_BYTES } from "./seccomp.ts";
@@ -62,8 +63,6 @@ const PAGE_BYTES = 4096;
 /** Where struct seccomp_notif stands in the page. */
 const NOTIFICATION_AT = 1024;
 const MFD_CLOEXEC = 1;
-const PROT_READ_WRITE = 3;
-const MAP_SHARED = 1;
 
 function failed(action: string): DiffKeeperError {
   return new DiffKeeperError("io", `cannot ${action} memory: ${errnoText(errno())}`);
@@ -76,16 +75,11 @@ export function makeTableMemory(): number {
   return fd;
 }
 
-interface Mapping {
-  memory: ArrayBuffer;
-  address: number;
-}
-
 /** Maps a memory file for as long as the process lives. */
-function map(fd: number, bytes: number): Mapping {
-  const address = libc.mmap(null, bytes, PROT_READ_WRITE, MAP_SHARED, fd, 0);
-  if (address === null || Number(address) === -1 || Number(address) >= 2 ** 63) throw failed("map");
-  return { memory: toArrayBuffer(address as Pointer, 0, bytes), address: Number(address) };
+function map(fd: number, bytes: number): MemoryMap {
+  const mapped = mapFile(fd, bytes, { prot: PROT_READ_WRITE, flags: MAP_SHARED });
+  if (mapped === undefined) throw failed("map");
+  return mapped;
 }
 
 /** See the head of the file. */
@@ -137,7 +131,7 @@ export class BaseTable {
     this.#use(mapping);
   }
 
-  #use({ memory, address }: Mapping): void {
+  #use({ memory, address }: MemoryMap): void {
     const at = address + NOTIFICATION_AT as Pointer;
     this.notification = {
       bytes: new Uint8Array(memory, NOTIFICATION_AT, NOTIFICATION_BYTES),

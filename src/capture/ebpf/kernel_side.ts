@@ -5,7 +5,8 @@
  */
 import { libbpf } from "../../../ffi/libbpf.ts";
 import { pinned } from "../../../ffi/libc.ts";
-import { mapShared, PROT_READ_WRITE, Ring } from "./ring.ts";
+import { PROT_READ_WRITE } from "../../../ffi/memory_map.ts";
+import { mapShared, Ring } from "./ring.ts";
 import { Shared, SHARED_BYTES } from "./shared.ts";
 
 /** struct inode_key of bpf/state.h: dev, gen (u32 each), ino (u64). */

@@ -2,9 +2,8 @@
  * The kernel's own type information (BTF), asked for names. Each tracepoint has a typedef btf_trace_NAME, so its name stands in the
  * string section, of the kernel itself or of the module that brings it (libbpf parses all of it anew for each question: 10 ms).
  */
-import { type Pointer, toArrayBuffer } from "bun:ffi";
 import { closeSync, existsSync, fstatSync, openSync, readSync } from "node:fs";
-import { libc } from "../../../ffi/libc.ts";
+import { MAP_PRIVATE, mapFile, PROT_READ } from "../../../ffi/memory_map.ts";
 import { BTF_STRINGS_BYTES_MAX } from "../../base/limits.ts";
 
 const FOLDER = "/sys/kernel/btf";
@@ -13,20 +12,13 @@ const TRACEPOINT = "btf_trace_";
 /** Modules that bring hooks. */
 const MODULES = ["ext4", "xfs", "btrfs", "overlay"];
 
-const PROT_READ = 1;
-const MAP_PRIVATE = 2;
-/** Above the user half of the address space: MAP_FAILED is (void *)-1. */
-const ADDRESS_END = 2 ** 63;
-
 /** struct btf_header (include/uapi/linux/btf.h): where its fields stand. */
 const BTF_HEADER = { BYTES: 24, HDR_LEN: 4, STR_OFF: 16, STR_LEN: 20 } as const;
 
 /** The whole file in memory, which kernels from 6.16 on allow: it is there anyway, and a read gives a page of it at a time (3 ms). */
 function mapped(fd: number): Buffer | undefined {
-  const { size } = fstatSync(fd);
-  const address = libc.mmap(null, size, PROT_READ, MAP_PRIVATE, fd, 0);
-  if (address === null || Number(address) <= 0 || Number(address) >= ADDRESS_END) return undefined;
-  return Buffer.from(toArrayBuffer(address as Pointer, 0, size));
+  const map = mapFile(fd, fstatSync(fd).size, { prot: PROT_READ, flags: MAP_PRIVATE });
+  return map === undefined ? undefined : Buffer.from(map.memory);
 }
 
 function bytesOf(fd: number, at: number, length: number): Buffer {

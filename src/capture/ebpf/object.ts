@@ -11,13 +11,14 @@ import objectPath from "../../../build/recorder.bpf.o" with { type: "file" };
 import newestPath from "../../../build/recorder_newest.bpf.o" with { type: "file" };
 import { libbpf, openObject, pointerOf } from "../../../ffi/libbpf.ts";
 import { cString, errno, errnoText, pinned } from "../../../ffi/libc.ts";
+import { PROT_READ_WRITE } from "../../../ffi/memory_map.ts";
 import { DiffKeeperError } from "../../base/error.ts";
 import { DK_ABI } from "../../format/kernel_record.ts";
 import { chooseHooks, type Hook, isNewest, lockdown, type Machine, usefulNames } from "./hooks.ts";
 import { kernelNames } from "./kernel_types.ts";
 import { loadError, missingFeature } from "./load_error.ts";
 import type { KernelHandles } from "./kernel_side.ts";
-import { mapShared, PROT_READ_WRITE } from "./ring.ts";
+import { mapShared } from "./ring.ts";
 import { Shared, SHARED_BYTES } from "./shared.ts";
 
 /** Slots of scratch memory beside one for each CPU: SCRATCH_SPARE of bpf/state.h. */

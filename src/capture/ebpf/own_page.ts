@@ -8,7 +8,8 @@ import { closeSync, openSync, readSync } from "node:fs";
 import { cString, libc } from "../../../ffi/libc.ts";
 import { libcGate } from "../../../ffi/libc_gate.ts";
 import { libcTree } from "../../../ffi/libc_tree.ts";
-import { mapShared, PROT_READ_WRITE } from "./ring.ts";
+import { PROT_READ_WRITE } from "../../../ffi/memory_map.ts";
+import { mapShared } from "./ring.ts";
 
 /** Mode of the fallocate that shows it: PAGE_MODE of bpf/state.h. */
 const PAGE_MODE = 0x7ffffff1;

@@ -6,17 +6,12 @@
  * the compiler must not move loads across that. Positions are u64; they stay below 2^53 for the life of a recording. The
  * consumer position is stored as one 64-bit word: a torn store would look like a full ring.
  */
-import { type Pointer, toArrayBuffer } from "bun:ffi";
-import { errno, errnoText, libc } from "../../../ffi/libc.ts";
+import { errno, errnoText } from "../../../ffi/libc.ts";
+import { MAP_SHARED, mapFile, PROT_READ, PROT_READ_WRITE } from "../../../ffi/memory_map.ts";
 import { assert } from "../../base/assert.ts";
 import { DiffKeeperError } from "../../base/error.ts";
 
 const PAGE_BYTES = 4096;
-/** Above the user half of the address space: MAP_FAILED is (void *)-1. */
-const ADDRESS_END = 2 ** 63;
-const PROT_READ = 1;
-const PROT_WRITE = 2;
-const MAP_SHARED = 1;
 const RECORD_HEADER_BYTES = 8;
 const BUSY = 0x80000000;
 const DISCARD = 0x40000000;
@@ -30,18 +25,14 @@ export type RecordHandler = (bytes: Uint8Array, words: Uint32Array, offset: numb
 /** Looks at one record: the mapped data as words, and where the record starts, in bytes. */
 export type RecordTest = (words: Uint32Array, offset: number) => boolean;
 
-export const PROT_READ_WRITE = PROT_READ | PROT_WRITE;
-
 /**
  * Maps memory of a BPF map, shared with the kernel, for the life of the process.
  * @throws {DiffKeeperError} `io`.
  */
 export function mapShared(fd: number, lengthBytes: number, prot: number, offset = 0): ArrayBuffer {
-  const address = Number(libc.mmap(null, lengthBytes, prot, MAP_SHARED, fd, offset));
-  if (address <= 0 || address >= ADDRESS_END) {
-    throw new DiffKeeperError("io", `cannot map a BPF map: ${errnoText(errno())}`);
-  }
-  return toArrayBuffer(address as Pointer, 0, lengthBytes);
+  const map = mapFile(fd, lengthBytes, { prot, flags: MAP_SHARED, offset });
+  if (map !== undefined) return map.memory;
+  throw new DiffKeeperError("io", `cannot map a BPF map: ${errnoText(errno())}`);
 }
 
 /** A mapped ring buffer of `sizeBytes` (a power of two). One consumer only. */
