@@ -5,6 +5,7 @@
  */
 import { dlopen, type Pointer } from "bun:ffi";
 import { readFileSync } from "node:fs";
+import kernelTypesPath from "../build/kernel_types.so" with { type: "file" };
 import libbpfPath from "../build/lib/libbpf.so.1" with { type: "file" };
 import libelfPath from "../build/lib/libelf.so.1" with { type: "file" };
 import libzPath from "../build/lib/libz.so.1" with { type: "file" };
@@ -12,8 +13,11 @@ import { DiffKeeperError } from "../src/base/error.ts";
 import { cString, errno, errnoText, type Pinned, pinned } from "./libc.ts";
 
 const MFD_CLOEXEC = 1;
+/** bits/dlfcn.h: at once, and for all libraries that are loaded later. */
+const RTLD_NOW = 2;
+const RTLD_GLOBAL = 0x100;
 
-const memfdLibrary = dlopen("libc.so.6", {
+const loader = dlopen("libc.so.6", {
   memfd_create: {
     args: [
       "ptr", // const char *name
@@ -29,7 +33,25 @@ const memfdLibrary = dlopen("libc.so.6", {
     ],
     returns: "i64", // ssize_t
   },
+  dlopen: {
+    args: [
+      "ptr", // const char *filename
+      "i32", // int flags
+    ],
+    returns: "ptr", // void *
+  },
 });
+
+/** native/kernel_types.c */
+const KERNEL_TYPES_SYMBOLS = {
+  dk_prepare_types: {
+    args: [
+      "ptr", // const u8 *object
+      "u64", // u64 bytes
+    ],
+    returns: "i32", // int: errno
+  },
+} as const;
 
 const SYMBOLS = {
   /** With NULL: no message of libbpf reaches stderr. */
@@ -102,15 +124,24 @@ const SYMBOLS = {
 
 function loadFromMemory(path: string, name: string): string {
   const bytes = readFileSync(path);
-  const fd = memfdLibrary.symbols.memfd_create(cString(name), MFD_CLOEXEC);
+  const fd = loader.symbols.memfd_create(cString(name), MFD_CLOEXEC);
   if (fd < 0) {
     throw new DiffKeeperError("io", `cannot load "${name}": ${errnoText(errno())}`);
   }
-  const written = Number(memfdLibrary.symbols.write(fd, bytes, bytes.length));
+  const written = Number(loader.symbols.write(fd, bytes, bytes.length));
   if (written !== bytes.length) {
     throw new DiffKeeperError("io", `cannot load "${name}": ${errnoText(errno())}`);
   }
   return `/proc/self/fd/${fd}`;
+}
+
+/** What stands in for a function of libbpf must be there for all before libbpf is. */
+function openKernelTypes() {
+  const path = loadFromMemory(kernelTypesPath, "kernel_types.so");
+  if (pointerOf(loader.symbols.dlopen(cString(path), RTLD_NOW | RTLD_GLOBAL)) === undefined) {
+    throw new DiffKeeperError("io", 'cannot load "kernel_types.so"');
+  }
+  return dlopen(path, KERNEL_TYPES_SYMBOLS).symbols;
 }
 
 function open() {
@@ -118,9 +149,10 @@ function open() {
   dlopen(loadFromMemory(libelfPath, "libelf.so.1"), {
     elf_version: { args: ["u32"], returns: "u32" },
   });
-  const library = dlopen(loadFromMemory(libbpfPath, "libbpf.so.1"), SYMBOLS);
-  library.symbols.libbpf_set_print(null);
-  return library.symbols;
+  const kernelTypes = openKernelTypes();
+  const { symbols } = dlopen(loadFromMemory(libbpfPath, "libbpf.so.1"), SYMBOLS);
+  symbols.libbpf_set_print(null);
+  return { symbols, kernelTypes };
 }
 
 let loaded: ReturnType<typeof open> | undefined;
@@ -129,9 +161,9 @@ let loaded: ReturnType<typeof open> | undefined;
  * The functions of libbpf; loads the libraries at the first call.
  * @throws {DiffKeeperError} `io` when memory for the libraries cannot be had.
  */
-export function libbpf(): ReturnType<typeof open> {
+export function libbpf(): ReturnType<typeof open>["symbols"] {
   loaded ??= open();
-  return loaded;
+  return loaded.symbols;
 }
 
 /** struct bpf_object_open_opts (libbpf.h), up to kernel_log_level. */
@@ -139,6 +171,15 @@ const OPEN_OPTS_BYTES = 80;
 const OPEN_OPTS_LOG_BUF_AT = 56;
 /** BPF_LOG_STATS (include/linux/bpf_verifier.h): errors and a line of numbers, not each instruction. */
 const LOG_ERRORS = 4;
+
+/**
+ * Begins to read the kernel's types for a load of this object, which is opened next. Without it, loading takes longer.
+ * @returns whether it has begun.
+ */
+export function prepareTypes(object: Uint8Array): boolean {
+  loaded ??= open();
+  return loaded.kernelTypes.dk_prepare_types(object, object.length) === 0;
+}
 
 /**
  * Opens a BPF object; what the kernel says while it loads its last program will stand in `log` as C string.

@@ -1,5 +1,5 @@
 /**
- * Builds dist/diffkeeper in five steps: the BPF objects, the small native program, the WebAssembly module of the codecs, copies of
+ * Builds dist/diffkeeper in five steps: the BPF objects, what is native (native/), the WebAssembly module of the codecs, copies of
  * the shared libraries that are embedded, and the compiled binary. A step is skipped when the hash of its inputs and of its command
  * is the one of its last success (kept in build/stamps/). Each output appears by rename, so that two builds in one
  * checkout never see half a file.
@@ -23,6 +23,7 @@ const BPF_OBJECT = "build/recorder.bpf.o";
 /** For kernels that have all that it can use (DK_NEWEST of bpf/kernel.h). */
 const BPF_NEWEST_OBJECT = "build/recorder_newest.bpf.o";
 const STARTER = "build/starter.elf";
+const KERNEL_TYPES = "build/kernel_types.so";
 const WASM_MODULE = "build/codecs.wasm";
 const BINARY = "dist/diffkeeper";
 /** In the order in which the binary must load them. */
@@ -129,6 +130,23 @@ function starterStep(): Step {
   };
 }
 
+/** A shared library: native/kernel_types.c. */
+function kernelTypesStep(): Step {
+  const source = "native/kernel_types.c";
+  const clang = ["clang", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-fvisibility=hidden"];
+  clang.push("-shared", "-fuse-ld=lld", "-Wl,--build-id=none,-s");
+  return {
+    name: "kernel_types",
+    inputs: [source],
+    key: clang.join(" "),
+    outputs: [KERNEL_TYPES],
+    run() {
+      command([...clang, source, "-o", temporary(KERNEL_TYPES)]);
+      publish(KERNEL_TYPES);
+    },
+  };
+}
+
 /** Debian's lld has it with a version in its name too. */
 function wasmLinker(): string {
   const named = ["wasm-ld", ...Array.from({ length: 20 }, (_, i) => `wasm-ld-${33 - i}`)];
@@ -197,7 +215,8 @@ function binaryStep(): Step {
     !path.endsWith("_test.ts")
   );
   const libraries = LIBRARIES.map((name) => `build/lib/${name}`);
-  const embedded = [BPF_OBJECT, BPF_NEWEST_OBJECT, STARTER, WASM_MODULE, ...libraries];
+  const native = [STARTER, KERNEL_TYPES];
+  const embedded = [BPF_OBJECT, BPF_NEWEST_OBJECT, ...native, WASM_MODULE, ...libraries];
   return {
     name: "binary",
     inputs: ["main.ts", "package.json", "package-lock.json", ...sources, ...embedded],
@@ -294,6 +313,7 @@ if (import.meta.main) {
     perform(bpfStep(BPF_OBJECT));
     perform(bpfStep(BPF_NEWEST_OBJECT, "DK_NEWEST"));
     perform(starterStep());
+    perform(kernelTypesStep());
     perform(wasmStep());
     for (const name of LIBRARIES) perform(libraryStep(name));
     perform(binaryStep());

@@ -9,7 +9,7 @@ import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import objectPath from "../../../build/recorder.bpf.o" with { type: "file" };
 import newestPath from "../../../build/recorder_newest.bpf.o" with { type: "file" };
-import { libbpf, openObject, pointerOf } from "../../../ffi/libbpf.ts";
+import { libbpf, openObject, pointerOf, prepareTypes } from "../../../ffi/libbpf.ts";
 import { cString, errno, errnoText, pinned } from "../../../ffi/libc.ts";
 import { PROT_READ_WRITE } from "../../../ffi/memory_map.ts";
 import { DiffKeeperError } from "../../base/error.ts";
@@ -50,7 +50,9 @@ export class RecorderObject {
 
   private constructor(machine: Machine, options: RecorderOptions) {
     const path = isNewest(machine.names) ? newestPath : objectPath;
-    const object = openObject(readFileSync(path), this.#log);
+    const bytes = readFileSync(path);
+    prepareTypes(bytes);
+    const object = openObject(bytes, this.#log);
     if (object === undefined) {
       throw new DiffKeeperError("defect", `cannot open the BPF object: ${errnoText(errno())}`);
     }
