@@ -5,12 +5,12 @@
  */
 import { dlopen, type Pointer } from "bun:ffi";
 import { readFileSync } from "node:fs";
-import kernelTypesPath from "../build/kernel_types.so" with { type: "file" };
+import loadingPath from "../build/loading.so" with { type: "file" };
 import libbpfPath from "../build/lib/libbpf.so.1" with { type: "file" };
 import libelfPath from "../build/lib/libelf.so.1" with { type: "file" };
 import libzPath from "../build/lib/libz.so.1" with { type: "file" };
 import { DiffKeeperError } from "../src/base/error.ts";
-import { cString, errno, errnoText, type Pinned, pinned } from "./libc.ts";
+import { cString, errno, errnoText, libc, type Pinned, pinned } from "./libc.ts";
 
 const MFD_CLOEXEC = 1;
 /** bits/dlfcn.h: at once, and for all libraries that are loaded later. */
@@ -42,8 +42,8 @@ const loader = dlopen("libc.so.6", {
   },
 });
 
-/** native/kernel_types.c */
-const KERNEL_TYPES_SYMBOLS = {
+/** native/kernel_types.c, native/program_loads.c */
+const LOADING_SYMBOLS = {
   dk_prepare_types: {
     args: [
       "ptr", // const u8 *object
@@ -51,6 +51,8 @@ const KERNEL_TYPES_SYMBOLS = {
     ],
     returns: "i32", // int: errno
   },
+  dk_defer_programs: { args: [], returns: "void" },
+  dk_finish_programs: { args: [], returns: "i32" },
 } as const;
 
 const SYMBOLS = {
@@ -95,6 +97,29 @@ const SYMBOLS = {
     ],
     returns: "i32", // int
   },
+  bpf_map_create: {
+    args: [
+      "i32", // enum bpf_map_type map_type
+      "ptr", // const char *map_name
+      "u32", // __u32 key_size
+      "u32", // __u32 value_size
+      "u32", // __u32 max_entries
+      "ptr", // const struct bpf_map_create_opts *opts
+    ],
+    returns: "i32", // int
+  },
+  bpf_map__reuse_fd: {
+    args: [
+      "ptr", // struct bpf_map *map
+      "i32", // int fd
+    ],
+    returns: "i32", // int
+  },
+  bpf_map__type: { args: ["ptr"], returns: "i32" },
+  bpf_map__key_size: { args: ["ptr"], returns: "u32" },
+  bpf_map__value_size: { args: ["ptr"], returns: "u32" },
+  bpf_map__max_entries: { args: ["ptr"], returns: "u32" },
+  bpf_map__map_flags: { args: ["ptr"], returns: "u32" },
   bpf_map_update_elem: {
     args: [
       "i32", // int fd
@@ -135,13 +160,14 @@ function loadFromMemory(path: string, name: string): string {
   return `/proc/self/fd/${fd}`;
 }
 
-/** What stands in for a function of libbpf must be there for all before libbpf is. */
-function openKernelTypes() {
-  const path = loadFromMemory(kernelTypesPath, "kernel_types.so");
-  if (pointerOf(loader.symbols.dlopen(cString(path), RTLD_NOW | RTLD_GLOBAL)) === undefined) {
-    throw new DiffKeeperError("io", 'cannot load "kernel_types.so"');
-  }
-  return dlopen(path, KERNEL_TYPES_SYMBOLS).symbols;
+/**
+ * What stands in for functions of libbpf (decision 0020) must be there for all before libbpf is. Undefined where the C library is older
+ * than 2.34: loading takes longer then, and nothing else.
+ */
+function openLoading() {
+  const path = loadFromMemory(loadingPath, "loading.so");
+  const isThere = loader.symbols.dlopen(cString(path), RTLD_NOW | RTLD_GLOBAL);
+  return pointerOf(isThere) && dlopen(path, LOADING_SYMBOLS).symbols;
 }
 
 function open() {
@@ -149,10 +175,10 @@ function open() {
   dlopen(loadFromMemory(libelfPath, "libelf.so.1"), {
     elf_version: { args: ["u32"], returns: "u32" },
   });
-  const kernelTypes = openKernelTypes();
+  const loading = openLoading();
   const { symbols } = dlopen(loadFromMemory(libbpfPath, "libbpf.so.1"), SYMBOLS);
   symbols.libbpf_set_print(null);
-  return { symbols, kernelTypes };
+  return { symbols, loading };
 }
 
 let loaded: ReturnType<typeof open> | undefined;
@@ -178,7 +204,20 @@ const LOG_ERRORS = 4;
  */
 export function prepareTypes(object: Uint8Array): boolean {
   loaded ??= open();
-  return loaded.kernelTypes.dk_prepare_types(object, object.length) === 0;
+  return loaded.loading?.dk_prepare_types(object, object.length) === 0;
+}
+
+/**
+ * Loads an object that is open; its large programs by threads if `isDeferred`, whose refusal leaves nothing in the log.
+ * @returns 0, or an errno; the object can only be closed then.
+ */
+export function loadObject(object: Pointer, isDeferred: boolean): number {
+  loaded ??= open();
+  const { symbols, loading } = loaded;
+  if (isDeferred) loading?.dk_defer_programs();
+  const code = -symbols.bpf_object__load(object);
+  const late = loading?.dk_finish_programs() ?? 0;
+  return code === 0 ? late : code;
 }
 
 /**
@@ -193,6 +232,33 @@ export function openObject(bytes: Uint8Array, log: Pinned): Pointer | undefined 
   view.setBigUint64(OPEN_OPTS_LOG_BUF_AT + 8, BigInt(log.bytes.length), true);
   view.setUint32(OPEN_OPTS_LOG_BUF_AT + 16, LOG_ERRORS, true);
   return pointerOf(libbpf().bpf_object__open_mem(bytes, bytes.length, opts.address));
+}
+
+/** struct bpf_map_create_opts (bpf/bpf.h). */
+const CREATE_OPTS_BYTES = 48;
+const CREATE_OPTS_FLAGS_AT = 28;
+
+/**
+ * Makes a map of an open object before the object is loaded. What fails is left to the load, which fails too and says why.
+ * @param name for the kernel's lists.
+ */
+export function createMap(map: Pointer, name: string): void {
+  const bpf = libbpf();
+  const opts = pinned(CREATE_OPTS_BYTES);
+  const view = new DataView(opts.bytes.buffer);
+  view.setBigUint64(0, BigInt(CREATE_OPTS_BYTES), true);
+  view.setUint32(CREATE_OPTS_FLAGS_AT, bpf.bpf_map__map_flags(map), true);
+  const fd = bpf.bpf_map_create(
+    bpf.bpf_map__type(map),
+    cString(name),
+    bpf.bpf_map__key_size(map),
+    bpf.bpf_map__value_size(map),
+    bpf.bpf_map__max_entries(map),
+    opts.address,
+  );
+  if (fd < 0) return;
+  bpf.bpf_map__reuse_fd(map, fd);
+  libc.close(fd);
 }
 
 /** A pointer that libbpf returned: NULL becomes undefined. */

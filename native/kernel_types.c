@@ -7,20 +7,17 @@
  * Format: linux, Documentation/bpf/btf.rst, include/uapi/linux/btf.h. What is not understood (a kind that came later, a file that
  * contradicts itself) is left to libbpf's own function.
  */
-#include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define PUBLIC __attribute__((visibility("default")))
+#include "loading.h"
 
 typedef uint8_t u8;
 typedef uint16_t u16;
@@ -339,24 +336,12 @@ static void *prepare(void *nothing)
 	return types;
 }
 
-/* libbpf's own, whatever the names are bound to. */
-static void *of_libbpf(const char *name)
-{
-	void *library = dlopen("libbpf.so.1", RTLD_NOW | RTLD_NOLOAD);
-	return library ? dlsym(library, name) : 0;
-}
-
 /* Begins, in a thread, with what bpf_object__load of this object will ask for. It is only read in here. 0, or an errno. */
 PUBLIC int dk_prepare_types(const u8 *object, u64 bytes)
 {
-	sigset_t all, old;
-	make_types = of_libbpf("btf__new");
+	make_types = dk_of_libbpf("btf__new");
 	if (is_prepared || !make_types || want_types_of(object, bytes) != 0) return EINVAL;
-	/* signals are for the threads of the runtime */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	int code = pthread_create(&thread, 0, prepare, 0);
-	pthread_sigmask(SIG_SETMASK, &old, 0);
+	int code = dk_start_thread(&thread, prepare, 0);
 	is_prepared = code == 0;
 	return code;
 }
@@ -368,7 +353,7 @@ PUBLIC struct btf *btf__load_vmlinux_btf(void)
 	if (is_prepared) pthread_join(thread, &types);
 	is_prepared = 0;
 	if (types) return types;
-	struct btf *(*load)(void) = of_libbpf("btf__load_vmlinux_btf");
+	struct btf *(*load)(void) = dk_of_libbpf("btf__load_vmlinux_btf");
 	if (load) return load();
 	errno = ENOSYS;
 	return 0;

@@ -23,7 +23,7 @@ const BPF_OBJECT = "build/recorder.bpf.o";
 /** For kernels that have all that it can use (DK_NEWEST of bpf/kernel.h). */
 const BPF_NEWEST_OBJECT = "build/recorder_newest.bpf.o";
 const STARTER = "build/starter.elf";
-const KERNEL_TYPES = "build/kernel_types.so";
+const LOADING = "build/loading.so";
 const WASM_MODULE = "build/codecs.wasm";
 const BINARY = "dist/diffkeeper";
 /** In the order in which the binary must load them. */
@@ -130,19 +130,19 @@ function starterStep(): Step {
   };
 }
 
-/** A shared library: native/kernel_types.c. */
-function kernelTypesStep(): Step {
-  const source = "native/kernel_types.c";
+/** A shared library that stands in for functions of libbpf: native/loading.c. */
+function loadingStep(): Step {
+  const sources = ["loading", "kernel_types", "program_loads"].map((name) => `native/${name}.c`);
   const clang = ["clang", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-fvisibility=hidden"];
   clang.push("-shared", "-fuse-ld=lld", "-Wl,--build-id=none,-s");
   return {
-    name: "kernel_types",
-    inputs: [source],
+    name: "loading",
+    inputs: ["native/loading.h", ...sources],
     key: clang.join(" "),
-    outputs: [KERNEL_TYPES],
+    outputs: [LOADING],
     run() {
-      command([...clang, source, "-o", temporary(KERNEL_TYPES)]);
-      publish(KERNEL_TYPES);
+      command([...clang, ...sources, "-o", temporary(LOADING)]);
+      publish(LOADING);
     },
   };
 }
@@ -215,7 +215,7 @@ function binaryStep(): Step {
     !path.endsWith("_test.ts")
   );
   const libraries = LIBRARIES.map((name) => `build/lib/${name}`);
-  const native = [STARTER, KERNEL_TYPES];
+  const native = [STARTER, LOADING];
   const embedded = [BPF_OBJECT, BPF_NEWEST_OBJECT, ...native, WASM_MODULE, ...libraries];
   return {
     name: "binary",
@@ -313,7 +313,7 @@ if (import.meta.main) {
     perform(bpfStep(BPF_OBJECT));
     perform(bpfStep(BPF_NEWEST_OBJECT, "DK_NEWEST"));
     perform(starterStep());
-    perform(kernelTypesStep());
+    perform(loadingStep());
     perform(wasmStep());
     for (const name of LIBRARIES) perform(libraryStep(name));
     perform(binaryStep());

@@ -19,7 +19,7 @@ declare module "*.elf" {
   const path: string;
   export default path;
 }
-declare module "*/kernel_types.so" {
+declare module "*/loading.so" {
   const path: string;
   export default path;
 }

@@ -9,7 +9,14 @@ import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import objectPath from "../../../build/recorder.bpf.o" with { type: "file" };
 import newestPath from "../../../build/recorder_newest.bpf.o" with { type: "file" };
-import { libbpf, openObject, pointerOf, prepareTypes } from "../../../ffi/libbpf.ts";
+import {
+  createMap,
+  libbpf,
+  loadObject,
+  openObject,
+  pointerOf,
+  prepareTypes,
+} from "../../../ffi/libbpf.ts";
 import { cString, errno, errnoText, pinned } from "../../../ffi/libc.ts";
 import { PROT_READ_WRITE } from "../../../ffi/memory_map.ts";
 import { DiffKeeperError } from "../../base/error.ts";
@@ -26,6 +33,9 @@ const SCRATCH_SPARE = 8;
 const LOG_BYTES = 64 * 1024;
 /** From how much of the ring on a task that fills it is stopped by the kernel side itself. */
 const STOP_PART = 0.75;
+
+/** They take the kernel 7, 5 and 2 ms. */
+const LARGE_MAPS = ["ring", "inodes", "scratches"];
 
 /** What a recorder is made for. */
 export interface RecorderOptions {
@@ -48,7 +58,7 @@ export class RecorderObject {
   readonly #used: readonly Hook[];
   #state: State = "opened";
 
-  private constructor(machine: Machine, options: RecorderOptions) {
+  private constructor(machine: Machine, options: RecorderOptions & { isHurried: boolean }) {
     const path = isNewest(machine.names) ? newestPath : objectPath;
     const bytes = readFileSync(path);
     prepareTypes(bytes);
@@ -63,10 +73,12 @@ export class RecorderObject {
     this.#setEntries("ring", ringBytes);
     this.#setEntries("scratches", room.scratchSlots ?? cpuCount() + SCRATCH_SPARE);
     if (room.inodes !== undefined) this.#setEntries("inodes", room.inodes);
-    const code = libbpf().bpf_object__load(object);
+    // while the kernel's types are prepared
+    for (const name of LARGE_MAPS) createMap(this.#map(name), name);
+    const code = loadObject(object, options.isHurried);
     if (code !== 0) {
       libbpf().bpf_object__close(object);
-      throw loadError(-code, this.#log.bytes);
+      throw loadError(code, this.#log.bytes);
     }
     this.#state = "loaded";
     this.#shared = this.#mapShared();
@@ -89,12 +101,18 @@ export class RecorderObject {
     }
     const machine = { names, filesystems, allowsFentry };
     try {
-      return new RecorderObject(machine, options);
+      return new RecorderObject(machine, { ...options, isHurried: true });
+    } catch {
+      // nothing says why a thread's program was refused: once more, one after another
+    }
+    const slowly = { ...options, isHurried: false };
+    try {
+      return new RecorderObject(machine, slowly);
     } catch (thrown) {
       // a kernel may list functions and not let anybody hook them
       const hadMore = chooseHooks(machine).used.some(({ section }) => section.startsWith("fentry"));
       if (!hadMore) throw thrown;
-      return new RecorderObject({ ...machine, allowsFentry: false }, options);
+      return new RecorderObject({ ...machine, allowsFentry: false }, slowly);
     }
   }
 

@@ -1,12 +1,12 @@
 /**
- * The kernel's type information, shortened for one object (native/kernel_types.c): the programs that come of it are the same to the
- * instruction as with all of it, and no file that is damaged does more than be refused.
+ * Loading with what stands in for functions of libbpf (native/): the programs that come of shortened types are the same to the
+ * instruction, those that threads load are programs, and nothing that is damaged does more than be refused.
  */
 import { dlopen, type Pointer, toArrayBuffer } from "bun:ffi";
 import { expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
-import { libbpf, openObject, pointerOf, prepareTypes } from "../../ffi/libbpf.ts";
+import { libbpf, loadObject, openObject, pointerOf, prepareTypes } from "../../ffi/libbpf.ts";
 import { cString, pinned } from "../../ffi/libc.ts";
 import { chooseHooks, hookNames } from "../../src/capture/ebpf/hooks.ts";
 import { kernelNames } from "../../src/capture/ebpf/kernel_types.ts";
@@ -21,13 +21,14 @@ const PSEUDO_MAPS = [1, 2];
 
 libbpf(); // it is there by its soname from here on
 const more = dlopen("libbpf.so.1", {
+  bpf_program__fd: { args: ["ptr"], returns: "i32" },
   bpf_program__insns: { args: ["ptr"], returns: "ptr" },
   bpf_program__insn_cnt: { args: ["ptr"], returns: "u64" },
   btf__new: { args: ["ptr", "u32"], returns: "ptr" },
   btf__type_cnt: { args: ["ptr"], returns: "u32" },
   btf__free: { args: ["ptr"], returns: "void" },
 }).symbols;
-const shortener = dlopen(join(BUILD, "kernel_types.so"), {
+const shortener = dlopen(join(BUILD, "loading.so"), {
   btf__load_vmlinux_btf: { args: [], returns: "ptr" },
   dk_shorten_types: { args: ["ptr", "u64", "ptr"], returns: "ptr" },
 }).symbols;
@@ -41,36 +42,44 @@ function copyOf(at: Pointer, bytes: number): Buffer {
   return Buffer.from(new Uint8Array(toArrayBuffer(at, 0, bytes)));
 }
 
-/** The instructions of each program as they were loaded, numbers of descriptors left out. */
-function instructionsOf(path: string, isPrepared: boolean): Map<string, string> {
-  const bytes = readFileSync(path);
-  if (isPrepared) expect(prepareTypes(bytes)).toBe(true);
+interface Opened {
+  object: Pointer;
+  /** By name, those that this kernel can load. */
+  programs: Map<string, Pointer>;
+}
+
+/** An object, of which what this kernel cannot load is left out. */
+function opened(bytes: Uint8Array): Opened {
   const object = openObject(bytes, log);
-  if (object === undefined) throw new Error(`cannot open ${path}`);
-  const machine = {
-    names: kernelNames(hookNames()) ?? [],
-    filesystems: [EXT4],
-    allowsFentry: false,
-  };
-  const { used, left } = chooseHooks(machine);
+  if (object === undefined) throw new Error("cannot open the object");
+  const names = kernelNames(hookNames()) ?? [];
+  const { used, left } = chooseHooks({ names, filesystems: [EXT4], allowsFentry: false });
   const program = (name: string) => {
     const found = pointerOf(libbpf().bpf_object__find_program_by_name(object, cString(name)));
     if (found === undefined) throw new Error(`no program ${name}`);
     return found;
   };
   for (const hook of left) libbpf().bpf_program__set_autoload(program(hook.program), false);
-  expect(libbpf().bpf_object__load(object)).toBe(0);
+  return { object, programs: new Map(used.map((hook) => [hook.program, program(hook.program)])) };
+}
+
+/** The instructions of each program as they were loaded, numbers of descriptors left out. */
+function instructionsOf(path: string, isPrepared: boolean): Map<string, string> {
+  const bytes = readFileSync(path);
+  if (isPrepared) expect(prepareTypes(bytes)).toBe(true);
+  const { object, programs } = opened(bytes);
+  expect(loadObject(object, false)).toBe(0);
   const all = new Map<string, string>();
-  for (const hook of used) {
-    const at = pointerOf(more.bpf_program__insns(program(hook.program)));
-    const count = Number(more.bpf_program__insn_cnt(program(hook.program)));
-    if (at === undefined) throw new Error(`no instructions of ${hook.program}`);
+  for (const [name, program] of programs) {
+    const at = pointerOf(more.bpf_program__insns(program));
+    const count = Number(more.bpf_program__insn_cnt(program));
+    if (at === undefined) throw new Error(`no instructions of ${name}`);
     const code = copyOf(at, count * INSTRUCTION_BYTES);
     for (let i = 0; i < code.length; i += INSTRUCTION_BYTES) {
       const isMap = code[i] === LOAD_WIDE && PSEUDO_MAPS.includes((code[i + 1] ?? 0) >> 4);
       if (isMap) code.fill(0, i + 4, i + 8);
     }
-    all.set(hook.program, code.toString("hex"));
+    all.set(name, code.toString("hex"));
   }
   libbpf().bpf_object__close(object);
   return all;
@@ -86,6 +95,43 @@ for (const name of ["recorder.bpf.o", "recorder_newest.bpf.o"]) {
     expect(instructionsOf(path, false)).toEqual(whole);
   });
 }
+
+test("programs that threads load have the descriptors that libbpf was given", () => {
+  const { object, programs } = opened(readFileSync(join(BUILD, "recorder_newest.bpf.o")));
+  expect(loadObject(object, true)).toBe(0);
+  const fds = [...programs.values()].map((program) => more.bpf_program__fd(program));
+  for (const fd of fds) expect(readlinkSync(`/proc/self/fd/${fd}`)).toBe("anon_inode:bpf-prog");
+  expect(new Set(fds).size).toBe(programs.size);
+  libbpf().bpf_object__close(object);
+});
+
+/** Where a section of an ELF file stands (elf(5): Elf64_Ehdr, Elf64_Shdr). */
+function sectionOf(file: Buffer, name: string): number {
+  const headers = Number(file.readBigUInt64LE(40));
+  const header = (i: number) => file.subarray(headers + i * 64, headers + (i + 1) * 64);
+  const names = Number(header(file.readUInt16LE(62)).readBigUInt64LE(24));
+  for (let i = 0; i < file.readUInt16LE(60); i++) {
+    const at = names + header(i).readUInt32LE(0);
+    if (file.toString("latin1", at, file.indexOf(0, at)) !== name) continue;
+    return Number(header(i).readBigUInt64LE(24));
+  }
+  throw new Error(`no section ${name}`);
+}
+
+test("a large program that the kernel refuses is refused from a thread too", () => {
+  const bytes = readFileSync(join(BUILD, "recorder_newest.bpf.o"));
+  // its first instruction becomes "r0 = r5": no program may read what it has not set
+  const from = sectionOf(bytes, "tp_btf/sys_exit");
+  bytes.set(Buffer.from("bf50000000000000", "hex"), from);
+  for (const isDeferred of [true, false]) {
+    const { object } = opened(bytes);
+    expect(loadObject(object, isDeferred)).toBeGreaterThan(0);
+    libbpf().bpf_object__close(object);
+  }
+  const { object } = opened(readFileSync(join(BUILD, "recorder_newest.bpf.o")));
+  expect(loadObject(object, true)).toBe(0);
+  libbpf().bpf_object__close(object);
+});
 
 function typeCount(file: Uint8Array): number {
   const btf = pointerOf(more.btf__new(file, file.length));
