@@ -174,11 +174,21 @@ function linesOf(facts: Facts): string[] {
     ["fidelity", fidelityWords(facts)],
     ["sampled", sampledLine(facts)],
     ["kernel", [facts.kernel, facts.machine].filter((text) => text !== "").join(" ")],
-    ["tracer", facts.tracer],
+    ["tracer", tracerText(facts.tracer)],
     ["versions", Object.entries(facts.versions).map((pair) => pair.join(" ")).join(", ")],
   ];
   return rows.filter(([, value]) => value !== "")
     .map(([name, value]) => `${name.padEnd(10)} ${oneLine(value)}`);
+}
+
+/** "ebpf (tp_btf/sys_enter, fentry/d_instantiate)" in a few words; what has another form stays as it is. */
+function tracerText(tracer: string): string {
+  const hooks = /^ebpf \((.+)\)$/.exec(tracer)?.[1]?.split(", ");
+  if (hooks === undefined) return tracer;
+  const functions = hooks.filter((hook) => hook.startsWith("fentry/")).length;
+  const points = `${hooks.length - functions} tracepoints`;
+  const both = functions === 0 ? points : `${points}, ${functions} functions`;
+  return `ebpf at ${both} of the kernel (--json names them)`;
 }
 
 function endText(facts: Facts): string {
