@@ -46,10 +46,11 @@ export function isLayeredFd(fd: number): boolean {
 }
 
 const XFS_MAGIC = 0x58465342;
+const EXT4_MAGIC = 0xef53;
 
 /** ext2 to ext4, tmpfs, btrfs, f2fs, xfs and overlayfs. */
 const LOCAL_MAGICS: ReadonlySet<number> = new Set([
-  0xef53,
+  EXT4_MAGIC,
   0x01021994,
   0x9123683e,
   0xf2f52010,
@@ -66,6 +67,14 @@ export function listsOnceFd(fd: number): boolean {
 export function isPartialFd(fd: number): boolean {
   return libc.fstatfs(fd, statfsBuffer.address) === 0 &&
     (typeWord[0] === OVERLAYFS_MAGIC || typeWord[0] === XFS_MAGIC);
+}
+
+/**
+ * Whether a rename there marks the folder of the new name as changed before that of the old one, a whiteout's apart (ext4_rename and
+ * ext4_cross_rename in fs/ext4/namei.c).
+ */
+export function isNewFirstFd(fd: number): boolean {
+  return libc.fstatfs(fd, statfsBuffer.address) === 0 && typeWord[0] === EXT4_MAGIC;
 }
 
 /** The same for a path; undefined also when the path cannot be asked. */

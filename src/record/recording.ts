@@ -37,7 +37,7 @@ import {
   type RecordingSummary,
 } from "./messages.ts";
 import type { Preparation } from "./preparation.ts";
-import { isPartialFd } from "./pseudo_fs.ts";
+import { isNewFirstFd, isPartialFd } from "./pseudo_fs.ts";
 import { Survivors } from "./survivors.ts";
 
 /** Has the contents of these nodes compared; everything is committed. */
@@ -119,6 +119,7 @@ export class Recording {
       arch: arch() === "arm64" ? "arm64" : "x64",
       // watched devices on which a call may move or remove an inode without touching it
       partial: new Set(mounts.filter(({ fd }) => isPartialFd(fd)).map(({ dev }) => dev)),
+      newFirst: new Set(mounts.filter(({ fd }) => isNewFirstFd(fd)).map(({ dev }) => dev)),
       assist: this.#assist,
       isChangedSince: (ino, pid) => isChangedSince(this.#kernel.ring, ino, pid),
     }, this.#journal);

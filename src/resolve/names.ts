@@ -24,6 +24,7 @@ import {
   locate,
   meant,
   movesAreWhole,
+  touchesAreWhole,
   touchOf,
 } from "./touched.ts";
 import type { CallUnit, OpenUnit, Outcome } from "./unit.ts";
@@ -161,7 +162,9 @@ export function remove(ctx: Context, unit: CallUnit, force: boolean): Outcome {
     return "done";
   }
   ctx.stats.unresolved++;
-  if (node) removeName(ctx, { dir, name, node });
+  // a folder that was not touched has lost no name
+  const isMeant = touchOf(call, dir) !== undefined || !touchesAreWhole(call, dir.dev);
+  if (node && isMeant) removeName(ctx, { dir, name, node });
   return "done";
 }
 

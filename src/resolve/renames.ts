@@ -3,21 +3,20 @@
  * (or left out): then the file leaves, or comes in with its content. As in names.ts, what
  * contradicts the tree waits first and is forced last.
  */
-import type { KernelInode } from "../format/kernel_decode.ts";
+import type { CallRecord, KernelInode } from "../format/kernel_decode.ts";
+import { DK_TOUCH_MAX } from "../format/kernel_record.ts";
 import { RENAME_EXCHANGE, RENAME_WHITEOUT } from "../format/kernel_syscall.ts";
 import { EventFlag, Op } from "../format/trace_event.ts";
 import { bringIn, fill } from "./content.ts";
 import { attrOf, type Context, mtimeOf, sameInode } from "./context.ts";
 import { removeName, unresolved } from "./names.ts";
-import { type Node, S_IFCHR, S_IFMT } from "./node.ts";
-import { lastName } from "./places.ts";
+import { type Link, type Node, S_IFCHR, S_IFMT } from "./node.ts";
+import { agrees, bothSides } from "./sides.ts";
 import {
   dirTimes,
   type Entry,
-  hasUnknownFolder,
   isDirMode,
   isSymlinkMode,
-  locate,
   type Located,
   meant,
   movesAreWhole,
@@ -35,80 +34,6 @@ interface Side {
   abs: string | undefined;
 }
 
-/**
- * Both names of the call; folders that the strings get wrong are taken from the touched ones. Threads share descriptors and the working
- * folder, so a string may start elsewhere than was noted: what the kernel touched decides where the two contradict each other.
- */
-function bothSides(ctx: Context, unit: CallUnit): [Located, Located] {
-  const { call } = unit;
-  const find = (which: 0 | 1, not: Node[]) => locate(ctx, call, which, { not, isOnly: false });
-  let from = find(0, []);
-  let to = find(1, []);
-  const not: Node[] = [];
-  for (const side of [from, to]) if (side.entry?.node?.isDir) not.push(side.entry.node);
-  if (not.length > 0) {
-    from = find(0, not);
-    to = find(1, not);
-  }
-  if (call.touched.length === 0 || isExplained(ctx, unit, { from, to })) return [from, to];
-  // where not all that is moved is told of, the strings are better than a guess
-  const isPossible = from.entry !== undefined && to.entry !== undefined &&
-    agrees(ctx, unit, { from: from.entry, to: to.entry });
-  return byTouched(ctx, unit, isPossible) ?? [from, to];
-}
-
-/** Do both names fit what the kernel touched? One outside the tree fits where no folder is left that it could be in. */
-function isExplained(ctx: Context, unit: CallUnit, at: { from: Located; to: Located }): boolean {
-  const { call } = unit;
-  const [from, to] = [at.from.entry, at.to.entry];
-  if (from && to) {
-    return from.node === to.node ||
-      (agrees(ctx, unit, { from, to }) && isExact(unit, { from, to }));
-  }
-  const isLost = (side: Located) => side.status !== "outside" && !side.entry;
-  if (isLost(at.from) || isLost(at.to)) return false;
-  const inside = from ?? to;
-  if (inside && !touchOf(call, inside.dir)) return false;
-  const known = [inside?.dir, inside?.node].filter((node) => node !== undefined);
-  return touchedFolders(ctx, call, known).length === 0;
-}
-
-/**
- * Both names by the touched inodes alone: the two folders in which they, and nothing else, explain what was touched; without
- * `onlyExact` also two that do not contradict it, where not all was told of.
- */
-function byTouched(
-  ctx: Context,
-  unit: CallUnit,
-  onlyExact: boolean,
-): [Located, Located] | undefined {
-  const { call } = unit;
-  const gone = call.touched.filter((t) => t.nlink === 0);
-  const folders = touchedFolders(ctx, call, []).filter((f) => !gone.some((g) => sameInode(g, f)));
-  if (hasUnknownFolder(ctx, call)) return undefined;
-  const entryOf = (dir: Node, path: string): Entry => {
-    const name = lastName(path);
-    return { dir, name, node: ctx.tree.node(ctx.tree.child(dir.id, name)), base: undefined };
-  };
-  let likely: [Located, Located] | undefined;
-  for (const oldDir of folders) {
-    const from = entryOf(oldDir, call.str[0]);
-    if (!from.node || !touchOf(call, from.node)) continue;
-    for (const newDir of folders) {
-      const to = entryOf(newDir, call.str[1]);
-      if (from.node === to.node || !agrees(ctx, unit, { from, to })) continue;
-      const sides: [Located, Located] = [
-        { status: "found", entry: from },
-        { status: "found", entry: to },
-      ];
-      if (isExact(unit, { from, to })) return sides;
-      // some filesystems do not tell of what is moved or overwritten, but none of a folder without a role
-      if (!hasStranger(unit, { from, to })) likely ??= sides;
-    }
-  }
-  return onlyExact ? undefined : likely;
-}
-
 /** Outside, or a name that is left out and that the tree does not have. */
 function sideOf(ctx: Context, at: Located, isDir: boolean): Side {
   if (!at.entry) return { entry: undefined, abs: at.abs };
@@ -116,44 +41,6 @@ function sideOf(ctx: Context, at: Located, isDir: boolean): Side {
   const abs = ctx.places.absOf(dir.id, name);
   if (!node && ctx.places.excluded(dir.id, name, isDir)) return { entry: undefined, abs };
   return { entry: at.entry, abs };
-}
-
-/** Does what is known of the names, and of the inodes that the call touched, allow this rename? */
-function agrees(ctx: Context, unit: CallUnit, how: { from: Entry; to: Entry }): boolean {
-  const { call } = unit;
-  const moved = how.from.node;
-  if (!moved) return false;
-  const victim = how.to.node;
-  if (moved.isDir && ctx.tree.isWithin(how.to.dir.id, moved.id)) return false;
-  const isExchange = (call.arg[0] & RENAME_EXCHANGE) !== 0;
-  if (isExchange && !victim) return false;
-  if (!isExchange && victim && victim !== moved) {
-    if (victim.isDir !== moved.isDir || victim.children?.size) return false;
-    // what was overwritten may have lost its last name; what was moved, only by another call
-    const left = touchOf(call, victim);
-    if (left && left.nlink > 0 && touchOf(call, moved)?.nlink === 0) return false;
-  }
-  return !movesAreWhole(ctx, call, moved.dev) || isExact(unit, how);
-}
-
-/** Does every inode the kernel touched have its role in this rename, and every role its inode? */
-function isExact(unit: CallUnit, { from, to }: { from: Entry; to: Entry }): boolean {
-  const { call } = unit;
-  const moved = from.node;
-  const victim = to.node;
-  if (!moved || !touchOf(call, moved)) return false;
-  if (victim && !touchOf(call, victim)) return false;
-  return !hasStranger(unit, { from, to });
-}
-
-/** Was something touched that has no role in this rename? */
-function hasStranger({ call }: CallUnit, { from, to }: { from: Entry; to: Entry }): boolean {
-  const roles = [from.node, to.node, from.dir, to.dir];
-  return call.touched.some((t) => {
-    if ((t.mode & S_IFMT) === S_IFCHR && (call.arg[0] & RENAME_WHITEOUT) !== 0) return false;
-    if (isSymlinkMode(t.mode)) return false; // followed on the way: see meant
-    return !roles.some((n) => n !== undefined && sameInode(t, n));
-  });
 }
 
 /** All renames. */
@@ -165,7 +52,10 @@ export function rename(ctx: Context, unit: CallUnit, force: boolean): Outcome {
   const dev = fromAt.entry?.dir.dev ?? toAt.entry?.dir.dev;
   if (touched.length === 0 && dev !== undefined && ctx.touching.has(dev)) return "done";
   const isLost = (at: Located) => !at.entry && at.status !== "outside";
-  if (isLost(fromAt) || isLost(toAt)) return force ? unresolved(ctx) : "wait";
+  if (isLost(fromAt) || isLost(toAt)) {
+    if (isElsewhere(ctx, unit.call)) return "done";
+    return force ? unresolved(ctx) : "wait";
+  }
   const isDir = fromAt.entry?.node?.isDir ?? movedInode(ctx, unit, [])?.isDir ?? false;
   const from = sideOf(ctx, fromAt, isDir);
   const to = sideOf(ctx, toAt, isDir);
@@ -174,6 +64,17 @@ export function rename(ctx: Context, unit: CallUnit, force: boolean): Outcome {
   if (from.entry) return leaves(ctx, unit, { entry: from.entry, force, isExchange, other: to });
   if (to.entry) return comesIn(ctx, unit, { entry: to.entry, force, isExchange, other: from });
   return "done";
+}
+
+/** Was all this in folders that are not watched? With a place in the order, all that came before is in the tree, or waits. */
+function isElsewhere(ctx: Context, call: CallRecord): boolean {
+  if (!ctx.ordered || call.touched.length === 0 || call.touched.length >= DK_TOUCH_MAX) {
+    return false;
+  }
+  const isKnown = ({ dev, ino, gen }: KernelInode) =>
+    ino !== 0 && (ctx.tree.lookup(dev, ino, gen) !== undefined || ctx.isAwaited(ino, 0) ||
+      ctx.places.announced.get(dev, ino) !== undefined);
+  return ![...call.touched, ...call.base].some(isKnown);
 }
 
 /** The touched inode that is neither a parent folder nor known as one. */
@@ -200,8 +101,9 @@ function within(
   const moved = from.node;
   const victim = to.node;
   if (moved && moved === victim) {
-    // POSIX: two names of one file both stay. But then nothing is touched: else one name is gone.
-    return unit.call.touched.length > 0 && !force ? "wait" : "done";
+    // POSIX: two names of one file both stay. But then nothing is touched, a link on the way apart: else one name is gone.
+    if (unit.call.touched.every((t) => isSymlinkMode(t.mode))) return "done";
+    return force ? unresolved(ctx) : "wait";
   }
   if (!agrees(ctx, unit, { from, to })) {
     if (!force) return "wait";
@@ -273,14 +175,31 @@ function forced(
     bringIn(ctx, state, { op: Op.RENAME, abs, ...fields });
     return "done";
   }
-  const links = moved.links();
-  const link = links.find((l) => l.parent === from.dir.id && l.name === from.name) ?? links[0];
-  const fields = { toParent: to.dir.id, toName: to.name, flags: EventFlag.SETTLED };
+  const link = lostLink(ctx, unit, { moved, from, to });
+  const dir = ctx.tree.node(link?.parent ?? 0);
+  const dirs = (dir ? [to, { ...from, dir }] : [to]).filter((e) => touchOf(unit.call, e.dir));
+  const { dirTimes: times } = dirTimes(ctx, unit.call, dirs);
+  const flags = EventFlag.SETTLED;
+  const fields = { toParent: to.dir.id, toName: to.name, flags, dirTimes: times };
   if (!link) ctx.emit(Op.RENAME, moved.id, { parent: 0, ...fields });
   else if (link.parent !== to.dir.id || link.name !== to.name) {
     ctx.emit(Op.RENAME, moved.id, { parent: link.parent, name: link.name, ...fields });
   }
   return "done";
+}
+
+/** The name that a file most likely lost when it got a new one: it may have several. */
+function lostLink(
+  ctx: Context,
+  { call }: CallUnit,
+  { moved, from, to }: { moved: Node; from: Entry; to: Entry },
+): Link | undefined {
+  const touched = touchedFolders(ctx, call, []).map((dir) => dir.id);
+  const likeness = (link: Link) =>
+    (link.name === from.name ? 8 : 0) + (link.parent === from.dir.id ? 4 : 0) +
+    (touched.includes(link.parent) ? 2 : 0) + (link.parent === to.dir.id ? 0 : 1);
+  // the first of those that are alike
+  return moved.links().sort((one, other) => likeness(other) - likeness(one))[0];
 }
 
 /** The old name lies in the tree, the new one does not. */

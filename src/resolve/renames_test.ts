@@ -181,3 +181,40 @@ test("where the overwritten is not told of, a folder without a role is still no 
   expect(w.paths()).toEqual(["a/", "b/", "b/y"]);
   expect(w.tree.lookup(x.dev, x.ino, x.gen)?.links().length).toBe(1);
 });
+
+test("forced: of a file with several names, the one in a folder that was touched goes", () => {
+  const { w, s } = world();
+  const moved = file(30);
+  const id = w.baseline(moved, { parent: 1, name: "other" });
+  w.alias(id, { parent: 2, name: "a" });
+  w.alias(id, { parent: 2, name: "c" });
+  // neither of the folders holds the name, and an inode without a role keeps all else from fitting
+  const later = { ...s, mtimeSec: s.mtimeSec + 1 };
+  const touched = [later, moved, file(77)];
+  const how = { base: AT_ROOT, str: ["s/x/c", "s/d"], touched, lockSeq: 1 };
+  w.feed(callRecord({ t: 5 }, "rename", how));
+  expect(w.ops()).toEqual([]);
+  w.resolver.flush();
+  expect(w.paths()).toEqual(["other", "s/", "s/a", "s/d", "s/x/"]);
+  expect(w.last().flags & EventFlag.SETTLED).toBe(EventFlag.SETTLED);
+  expect(w.tree.at(1, "s")?.mtime()?.sec).toBe(later.mtimeSec);
+  expect(w.resolver.stats.unresolved).toBe(1);
+  same(w);
+});
+
+test("what others rename in folders that are not watched waits for nothing", () => {
+  const { w, s } = world();
+  const [here, there] = [dir(90), dir(91)];
+  const touched = [file(92, { mode: 0o020000 }), here, there, file(93)];
+  const how = { base: [here, there], str: ["a", "b"], arg: [4], touched };
+  w.feed(callRecord({ t: 5 }, "renameat2", { ...how, lockSeq: 1 }));
+  expect(w.resolver.isSettled).toBe(true);
+  expect([w.ops(), w.resolver.stats.unresolved]).toEqual([[], 0]);
+  // not so where one of them is watched, or nothing is known of what came before
+  const known = { ...how, touched: [...touched, s], lockSeq: 2 };
+  for (const more of [known, { ...how, lockSeq: 0 }]) {
+    w.feed(callRecord({ t: 6 }, "renameat2", more));
+    expect(w.resolver.isSettled).toBe(false);
+    w.resolver.flush();
+  }
+});

@@ -157,4 +157,6 @@ export interface ResolverOptions {
   assist?: Assist;
   /** Devices on which a call may move or remove an inode without touching it; its folders it touches. */
   partial?: ReadonlySet<number>;
+  /** Devices on which a rename touches the folder of the new name before that of the old one. */
+  newFirst?: ReadonlySet<number>;
 }

@@ -103,6 +103,16 @@ export class World {
     return event.node;
   }
 
+  /** One more name of something that was there before. */
+  alias(node: number, at: { parent: number; name: string }): void {
+    const event: TraceEvent = {
+      ...{ seq: 0, op: Op.LINK, flags: 0, tNs: 0, pid: 0, tid: 0, comm: "", node },
+      ...at,
+    };
+    this.tree.apply(event);
+    this.#baseline.push(event);
+  }
+
   /** Hands records to the Resolver, each at another place of a buffer. */
   feed(...records: Uint8Array[]): this {
     for (const record of records) {
