@@ -158,11 +158,13 @@ function hasStranger({ call }: CallUnit, { from, to }: Way): boolean {
 /** Does the order of what was touched, or a link count, tell that the rename went another way? */
 function isRefuted(ctx: Context, unit: CallUnit, { from, to }: Way): boolean {
   const { call } = unit;
-  if (ctx.options.newFirst?.has(to.dir.dev) !== true) return isMiscounted(ctx, unit, { from, to });
-  // a whiteout is put under the old name before all else
-  const isWhiteout = (call.arg[0] & RENAME_WHITEOUT) !== 0;
-  const first = call.touched.find((t) => t.dev === to.dir.dev && isDirMode(t.mode));
-  return first !== undefined && !sameInode(first, isWhiteout ? from.dir : to.dir);
+  const { dev } = to.dir;
+  // a whiteout is put under the old name at another time
+  const tellsOrder = ctx.options.newFirst?.has(dev) === true &&
+    (call.arg[0] & RENAME_WHITEOUT) === 0;
+  if (!tellsOrder) return isMiscounted(ctx, unit, { from, to });
+  const first = call.touched.find((t) => t.dev === dev && isDirMode(t.mode));
+  return first !== undefined && !sameInode(first, to.dir);
 }
 
 /**
