@@ -18,6 +18,9 @@ export const PROGRESS_INTERVAL_MS = 100;
 /** How much text a result collects before it is written to stdout in one call; a longer line is written alone. */
 export const RESULT_BLOCK_CHARS = 65_536;
 
+/** Pause between two writes of result lines that are few, while the next may take long to find. */
+export const RESULT_PACE_MS = 100;
+
 /** How long a write waits before it tries a full, non-blocking stdout again. */
 export const RESULT_RETRY_MS = 2;
 

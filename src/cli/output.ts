@@ -11,6 +11,7 @@ import {
   PROGRESS_DELAY_MS,
   PROGRESS_INTERVAL_MS,
   RESULT_BLOCK_CHARS,
+  RESULT_PACE_MS,
   RESULT_RETRY_MS,
 } from "../base/limits.ts";
 
@@ -137,10 +138,21 @@ export class ResultWriter {
   readonly #fd: number;
   readonly #write: WriteSync;
   readonly #onClosed: () => never;
+  readonly #now: () => number;
   #lines: string[] = [];
   #length = 0;
+  #flushedAtMs = Number.NEGATIVE_INFINITY;
 
-  constructor(options: { fd?: number; write?: WriteSync; onClosed?: () => never } = {}) {
+  /** @param options.nowMs a monotonic clock in milliseconds, for tests. */
+  constructor(
+    options: {
+      fd?: number;
+      write?: WriteSync;
+      onClosed?: () => never;
+      nowMs?: () => number;
+    } = {},
+  ) {
+    this.#now = options.nowMs ?? (() => performance.now());
     this.#fd = options.fd ?? 1;
     this.#write = options.write ?? writeSync;
     this.#onClosed = options.onClosed ?? (() => process.exit(0));
@@ -153,12 +165,18 @@ export class ResultWriter {
     if (this.#length >= RESULT_BLOCK_CHARS) this.flush();
   }
 
+  /** Called now and then by who may take long to the next line: what is there is written, not too often. */
+  pace(): void {
+    if (this.#now() - this.#flushedAtMs >= RESULT_PACE_MS) this.flush();
+  }
+
   /**
    * Writes everything collected so far.
    * @throws {DiffKeeperError} code `disk_full` or `io` if stdout is a file that cannot take it.
    */
   flush(): void {
     if (this.#length === 0) return;
+    this.#flushedAtMs = this.#now();
     let rest: Uint8Array = Buffer.from(this.#lines.join(""));
     this.#lines = [];
     this.#length = 0;

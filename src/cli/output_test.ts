@@ -1,6 +1,11 @@
 import { expect, test } from "bun:test";
 import { DiffKeeperError } from "../base/error.ts";
-import { ERROR_CAUSES_MAX, PROGRESS_DELAY_MS, RESULT_BLOCK_CHARS } from "../base/limits.ts";
+import {
+  ERROR_CAUSES_MAX,
+  PROGRESS_DELAY_MS,
+  RESULT_BLOCK_CHARS,
+  RESULT_PACE_MS,
+} from "../base/limits.ts";
 import { join } from "node:path";
 import { causesOf, errorReport, formatError, hasColor, oneLine } from "./output.ts";
 import { ProgressLine, ResultWriter } from "./output.ts";
@@ -111,6 +116,27 @@ test("results are collected to blocks, in order, and short writes go on", () => 
   writer.flush();
   expect(written).toBe(`a\n${"b".repeat(RESULT_BLOCK_CHARS)}\nc\n`);
   expect(calls).toBe(4);
+});
+
+test("few lines do not wait for many, nor are they written one by one", () => {
+  const written: string[] = [];
+  let ms = 1000;
+  const write = (_fd: number, bytes: Uint8Array) => {
+    written.push(Buffer.from(bytes).toString());
+    return bytes.length;
+  };
+  const writer = new ResultWriter({ write, nowMs: () => ms });
+  writer.pace();
+  expect(written).toEqual([]);
+  writer.line("a");
+  writer.pace();
+  writer.line("b");
+  writer.line("c");
+  writer.pace();
+  expect(written).toEqual(["a\n"]);
+  ms += RESULT_PACE_MS;
+  writer.pace();
+  expect(written).toEqual(["a\n", "b\nc\n"]);
 });
 
 test("a full pipe is tried again", () => {

@@ -119,7 +119,10 @@ function show(trace: Trace, filter: TimelineFilter, flags: TimelineFlags): void 
   // On the terminal the lines themselves show that it goes on.
   const isSilent = stdout.isTTY === true;
   const timeline = withProgress("reading events", range.lastSeq, (onProgress) => {
-    const timeline = new Timeline(trace, filter, isSilent ? undefined : onProgress);
+    const timeline = new Timeline(trace, filter, (done) => {
+      writer.pace(); // a long burst may be next
+      if (!isSilent) onProgress(done);
+    });
     let bursts = burstsOf(timeline, flags);
     const center = spanOf(flags.around, range);
     if (center !== undefined) {
@@ -163,7 +166,6 @@ function tellNothing(events: number, { gaps }: TimelineFlags): void {
   stderr.write(`diffkeeper: ${gaps === true ? "no gaps: exact" : "no event matches"}; ${all}\n`);
 }
 
-/** What could not be read at the start is no event, but must not go unsaid. */
 /** What is no gap as long as the files on disk stay as they are. */
 function tellReferred(trace: Trace): void {
   const left = trace.left();
@@ -181,6 +183,7 @@ function tellDropped(trace: Trace): void {
   if (text !== undefined) stderr.write(`diffkeeper: ${text}\n`);
 }
 
+/** What could not be read at the start is no event, but must not go unsaid. */
 function tellGaps(gaps: number): void {
   if (gaps === 0) return;
   const what = gaps === 1 ? "1 entry was" : `${formatCount(gaps)} entries were`;

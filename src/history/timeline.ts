@@ -42,7 +42,7 @@ export interface TimelineEntry {
 }
 
 /** Events after which progress is reported. */
-const PROGRESS_EVENTS = 65_536;
+const PROGRESS_EVENTS = 8192;
 
 /** See the head of the file. */
 export class Timeline {
