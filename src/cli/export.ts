@@ -62,7 +62,7 @@ function run(flags: ExportFlags): void {
     const glob = globOf(flags.path, trace.recording.cwd);
     trace.reader.hold();
     const range = trace.range();
-    const span = spanOf(flags.time, range);
+    const span = spanOf(flags.time, () => range);
     if (span === undefined) return;
     const history = withProgress("reading events", range.lastSeq, (onProgress) => {
       return trace.foldTo(span, onProgress);

@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { DiffKeeperError } from "../base/error.ts";
 import { formatBytes, formatCount } from "../base/units.ts";
-import { isBeforeSpan, TIME_FORMS, TIME_RULE } from "../format/time_expr.ts";
+import { isBeforeSpan, TIME_FORMS, TIME_RULE, type TimeRange } from "../format/time_expr.ts";
 import { Op } from "../format/trace_event.ts";
 import { type Burst, foldBursts, single } from "../history/bursts.ts";
 import { around, limited, Timeline, type TimelineFilter } from "../history/timeline.ts";
@@ -93,7 +93,7 @@ async function run(flags: TimelineFlags): Promise<void> {
   globOf(flags.path);
   const trace = openTrace(flags.stateDir);
   try {
-    const range = trace.range();
+    const range = rangeOf(trace);
     const open = flags.follow === true;
     const filter = {
       ...base,
@@ -109,16 +109,22 @@ async function run(flags: TimelineFlags): Promise<void> {
   }
 }
 
+/** How far the trace reaches, once somebody asks: the first line need not wait for a look at the last event. */
+function rangeOf(trace: Trace): () => TimeRange {
+  let range: TimeRange | undefined;
+  return () => range ??= trace.range();
+}
+
 function show(trace: Trace, filter: TimelineFilter, flags: TimelineFlags): void {
   // history may be dropped while it is read
   trace.reader.hold();
-  const range = trace.range();
+  const range = rangeOf(trace);
   const writer = new ResultWriter();
   const toLine = lineMaker(trace, flags);
   let lines = 0;
   // On the terminal the lines themselves show that it goes on.
   const isSilent = stdout.isTTY === true;
-  const timeline = withProgress("reading events", range.lastSeq, (onProgress) => {
+  const timeline = withProgress("reading events", () => range().lastSeq, (onProgress) => {
     const timeline = new Timeline(trace, filter, (done) => {
       writer.pace(); // a long burst may be next
       if (!isSilent) onProgress(done);
@@ -144,7 +150,7 @@ function show(trace: Trace, filter: TimelineFilter, flags: TimelineFlags): void 
   tellDropped(trace);
   tellGaps(timeline.baselineGaps);
   if (flags.gaps === true) tellReferred(trace);
-  if (!tellNoMatch(timeline, flags) && lines === 0) tellNothing(range.lastSeq, flags);
+  if (!tellNoMatch(timeline, flags) && lines === 0) tellNothing(range().lastSeq, flags);
 }
 
 /** A pattern that is mistyped looks like a file that nothing happened to. */

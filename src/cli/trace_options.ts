@@ -62,10 +62,10 @@ export function droppedText(trace: Trace): string | undefined {
 /** A time option of a trace. @throws {DiffKeeperError} `usage`, `out_of_range` */
 export function spanOf(
   value: string | undefined,
-  range: TimeRange,
+  range: () => TimeRange,
   open = false,
 ): TimeSpan | undefined {
-  return value === undefined ? undefined : resolveTime(parseTime(value), range, { open });
+  return value === undefined ? undefined : resolveTime(parseTime(value), range(), { open });
 }
 
 /**
@@ -85,13 +85,14 @@ export function parseCount(value: string): number {
 /** Runs work with a progress line that counts events. */
 export function withProgress<T>(
   what: string,
-  total: number,
+  total: number | (() => number),
   work: (onProgress: (done: number) => void) => T,
 ): T {
   const line = new ProgressLine();
+  const all = () => typeof total === "number" ? total : total();
   try {
     return work((done) =>
-      line.update(() => `${what}: ${formatCount(done)} of ${formatCount(Math.max(done, total))}`)
+      line.update(() => `${what}: ${formatCount(done)} of ${formatCount(Math.max(done, all()))}`)
     );
   } finally {
     line.end();
