@@ -17,7 +17,8 @@ const MFD_CLOEXEC = 1;
 const RTLD_NOW = 2;
 const RTLD_GLOBAL = 0x100;
 
-const loader = dlopen("libc.so.6", {
+/** Not libc.so.6: dlopen(3) is in it only from glibc 2.34 on. The runtime itself needs both. */
+const loader = dlopen("libdl.so.2", {
   memfd_create: {
     args: [
       "ptr", // const char *name
