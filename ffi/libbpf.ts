@@ -53,7 +53,12 @@ const LOADING_SYMBOLS = {
     returns: "i32", // int: errno
   },
   dk_defer_programs: { args: [], returns: "void" },
-  dk_finish_programs: { args: [], returns: "i32" },
+  dk_finish_programs: {
+    args: [
+      "i32", // int is_loaded
+    ],
+    returns: "i32", // int: errno
+  },
 } as const;
 
 const SYMBOLS = {
@@ -217,7 +222,7 @@ export function loadObject(object: Pointer, isDeferred: boolean): number {
   const { symbols, loading } = loaded;
   if (isDeferred) loading?.dk_defer_programs();
   const code = -symbols.bpf_object__load(object);
-  const late = loading?.dk_finish_programs() ?? 0;
+  const late = loading?.dk_finish_programs(code === 0 ? 1 : 0) ?? 0;
   return code === 0 ? late : code;
 }
 

@@ -37,10 +37,13 @@ enum { INT = 1, PTR, ARRAY, STRUCT, UNION, ENUM, FWD, TYPEDEF, VOLATILE, CONST, 
        DECL_TAG, TYPE_TAG, ENUM64 };
 #define KIND(t) ((t)->info >> 24 & 31)
 #define VLEN(t) ((t)->info & 0xffff)
+/* Bits that mean nothing yet. */
+enum { INFO_UNKNOWN = 0x60ff0000 };
 
 /* Words behind the three of each type; -1: a kind that is not known. */
 static int words_behind(const struct type *t)
 {
+	if (t->info & INFO_UNKNOWN) return -1;
 	switch (KIND(t)) {
 	case PTR: case FWD: case TYPEDEF: case VOLATILE: case CONST: case RESTRICT: case FUNC: case FLOAT: case TYPE_TAG: return 0;
 	case INT: case VAR: case DECL_TAG: return 1;
@@ -56,6 +59,20 @@ static int words_behind(const struct type *t)
 enum { NAMES_MAX = 4096, SLOTS = 4 * NAMES_MAX };
 static struct { const char *text; u32 length; } names[SLOTS];
 static u32 name_count;
+
+/* Where the names stand: the object is its caller's, and gone when the thread reads them. */
+enum { HOOK_BYTES_MAX = 1 << 16 };
+static char hook_names[HOOK_BYTES_MAX];
+static u32 hook_bytes;
+static char *object_names;
+
+static void forget_names(void)
+{
+	free(object_names);
+	object_names = 0;
+	memset(names, 0, sizeof(names));
+	name_count = hook_bytes = 0;
+}
 
 static u32 slot_of(const char *text, u32 length)
 {
@@ -101,18 +118,18 @@ static void want_strings(const char *at, const char *end)
 }
 
 /* tp_btf/NAME hangs on the type btf_trace_NAME, fentry/NAME on the function NAME. */
-static void want_section(const char *name)
+static int want_section(const char *name)
 {
-	static char room[NAMES_MAX * 32];
-	static u32 used;
 	const char *slash = strchr(name, '/');
-	if (!slash) return;
-	want(slash + 1, strlen(slash + 1));
-	u32 length = strlen("btf_trace_") + strlen(slash + 1);
-	if (used + length + 1 > sizeof(room)) return;
-	char *text = stpcpy(stpcpy(room + used, "btf_trace_"), slash + 1) - length;
+	if (!slash) return 0;
+	size_t prefix = strlen("btf_trace_"), length = prefix + strlen(slash + 1);
+	if (length >= HOOK_BYTES_MAX - hook_bytes) return -E2BIG;
+	char *text = hook_names + hook_bytes;
+	stpcpy(stpcpy(text, "btf_trace_"), slash + 1);
 	want(text, length);
-	used += length + 1;
+	want(text + prefix, length - prefix);
+	hook_bytes += length + 1;
+	return 0;
 }
 
 /* Takes down what this object (ELF, 64 bits) can ask for: each string of its own type information, and its hooks. */
@@ -130,19 +147,20 @@ static int want_types_of(const u8 *object, u64 bytes)
 	for (u32 i = 0; i < elf->e_shnum; i++) {
 		const Elf64_Shdr *s = &sections[i];
 		if (s->sh_name >= texts->sh_size) return -EINVAL;
-		want_section(text + s->sh_name);
+		if (want_section(text + s->sh_name) != 0) return -E2BIG;
 		if (strcmp(text + s->sh_name, ".BTF") != 0) continue;
 		if (s->sh_offset > bytes || s->sh_size > bytes - s->sh_offset || s->sh_size < sizeof(struct header)) return -EINVAL;
 		const struct header *btf = (const void *)(object + s->sh_offset);
 		u64 at = (u64)btf->bytes + btf->strings_at;
-		if (at + btf->strings_bytes > s->sh_size) return -EINVAL;
-		char *copy = malloc(btf->strings_bytes + 1);
-		if (!copy) return -ENOMEM;
-		memcpy(copy, (const char *)btf + at, btf->strings_bytes);
-		copy[btf->strings_bytes] = 0;
-		want_strings(copy, copy + btf->strings_bytes);
+		if (at + btf->strings_bytes > s->sh_size || object_names) return -EINVAL;
+		object_names = malloc((u64)btf->strings_bytes + 1);
+		if (!object_names) return -ENOMEM;
+		memcpy(object_names, (const char *)btf + at, btf->strings_bytes);
+		object_names[btf->strings_bytes] = 0;
+		want_strings(object_names, object_names + btf->strings_bytes);
 	}
-	return 0;
+	/* without one of its names an object could be told that the kernel lacks what it has */
+	return name_count < NAMES_MAX ? 0 : -E2BIG;
 }
 
 /* ---- the kernel's types ---- */
@@ -195,6 +213,8 @@ static int find_types(struct all *all)
 		if (all->types_bytes - at < sizeof(*t) || id >= all->room) return -1;
 		int words = words_behind(t);
 		if (words < 0 || (all->types_bytes - at - sizeof(*t)) / 4 < (u32)words || t->name >= all->strings_bytes) return -1;
+		/* a name inside another is not looked for */
+		if (t->name && all->strings[t->name - 1] != 0) return -1;
 		all->at[id] = at;
 		all->count = id + 1;
 		if (all->is_name[t->name >> 3] >> (t->name & 7) & 1) {
@@ -265,7 +285,7 @@ PUBLIC u8 *dk_shorten_types(const u8 *file, u64 size, u32 *bytes)
 	if (size < sizeof(*header) || header->magic != MAGIC || header->version != 1 || header->bytes < sizeof(*header)) return 0;
 	u64 types_at = (u64)header->bytes + header->types_at;
 	u64 strings_at = (u64)header->bytes + header->strings_at;
-	if (types_at + header->types_bytes > size || strings_at + header->strings_bytes > size) return 0;
+	if (types_at + header->types_bytes > size || strings_at + header->strings_bytes > size || types_at % 4 != 0) return 0;
 	struct all all = {
 		.types = file + types_at, .types_bytes = header->types_bytes,
 		.strings = (const char *)file + strings_at, .strings_bytes = header->strings_bytes,
@@ -340,7 +360,10 @@ static void *prepare(void *nothing)
 PUBLIC int dk_prepare_types(const u8 *object, u64 bytes)
 {
 	make_types = dk_of_libbpf("btf__new");
-	if (is_prepared || !make_types || want_types_of(object, bytes) != 0) return EINVAL;
+	if (is_prepared || !make_types) return EINVAL;
+	forget_names();
+	int wanted = want_types_of(object, bytes);
+	if (wanted != 0) return -wanted;
 	int code = dk_start_thread(&thread, prepare, 0);
 	is_prepared = code == 0;
 	return code;

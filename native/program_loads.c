@@ -84,7 +84,8 @@ PUBLIC int bpf_prog_load(enum bpf_prog_type type, const char *name, const char *
 			 const struct bpf_prog_load_opts *options)
 {
 	/* descriptors of modules are closed when libbpf is through */
-	int is_plain = name && license && options && !options->fd_array && options->attach_btf_obj_fd == 0;
+	int is_plain = name && license && options && options->sz <= sizeof(*options) && !options->fd_array &&
+		       options->attach_btf_obj_fd == 0;
 	if (is_deferring && is_plain && count >= INSTRUCTIONS_MIN && deferred_count < DEFERRED_MAX) {
 		struct deferred *d = &deferred[deferred_count];
 		*d = (struct deferred){ .type = type, .count = count, .name = strdup(name), .license = strdup(license) };
@@ -106,15 +107,18 @@ PUBLIC void dk_defer_programs(void)
 	is_deferring = 1;
 }
 
-/* Waits for all. 0, or the errno of one that was refused: then its object is good for nothing but to be closed. */
-PUBLIC int dk_finish_programs(void)
+/*
+ * Waits for all. 0, or the errno of one that was refused: then its object is good for nothing but to be closed. Unless it `is_loaded`,
+ * libbpf has closed the stand-ins, and by now their numbers may be anybody's.
+ */
+PUBLIC int dk_finish_programs(int is_loaded)
 {
 	int code = 0;
 	for (int i = 0; i < deferred_count; i++) {
 		struct deferred *d = &deferred[i];
 		pthread_join(d->thread, 0);
 		if (d->result < 0) code = -d->result;
-		else if (dup3(d->result, d->stand_in, O_CLOEXEC) < 0) code = errno;
+		else if (is_loaded && dup3(d->result, d->stand_in, O_CLOEXEC) < 0) code = errno;
 		if (d->result >= 0) close(d->result);
 		release(d);
 	}

@@ -4,7 +4,7 @@
  */
 import { dlopen, type Pointer, toArrayBuffer } from "bun:ffi";
 import { expect, test } from "bun:test";
-import { readFileSync, readlinkSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { libbpf, loadObject, openObject, pointerOf, prepareTypes } from "../../ffi/libbpf.ts";
 import { cString, pinned } from "../../ffi/libc.ts";
@@ -25,10 +25,13 @@ const more = dlopen("libbpf.so.1", {
   bpf_program__insns: { args: ["ptr"], returns: "ptr" },
   bpf_program__insn_cnt: { args: ["ptr"], returns: "u64" },
   btf__new: { args: ["ptr", "u32"], returns: "ptr" },
+  btf__find_by_name: { args: ["ptr", "ptr"], returns: "i32" },
   btf__type_cnt: { args: ["ptr"], returns: "u32" },
   btf__free: { args: ["ptr"], returns: "void" },
 }).symbols;
+/** Another one than the one that `prepareTypes` speaks to: its state is its own. */
 const shortener = dlopen(join(BUILD, "loading.so"), {
+  dk_prepare_types: { args: ["ptr", "u64"], returns: "i32" },
   btf__load_vmlinux_btf: { args: [], returns: "ptr" },
   dk_shorten_types: { args: ["ptr", "u64", "ptr"], returns: "ptr" },
 }).symbols;
@@ -105,6 +108,19 @@ test("programs that threads load have the descriptors that libbpf was given", ()
   libbpf().bpf_object__close(object);
 });
 
+/** Descriptors of this process that are programs. */
+function programCount(): number {
+  let count = 0;
+  for (const fd of readdirSync("/proc/self/fd")) {
+    try {
+      if (readlinkSync(`/proc/self/fd/${fd}`) === "anon_inode:bpf-prog") count++;
+    } catch {
+      // that of the folder itself
+    }
+  }
+  return count;
+}
+
 /** Where a section of an ELF file stands (elf(5): Elf64_Ehdr, Elf64_Shdr). */
 function sectionOf(file: Buffer, name: string): number {
   const headers = Number(file.readBigUInt64LE(40));
@@ -118,11 +134,23 @@ function sectionOf(file: Buffer, name: string): number {
   throw new Error(`no section ${name}`);
 }
 
-test("a large program that the kernel refuses is refused from a thread too", () => {
+/** The first instruction of a program becomes "r0 = r5": none may read what it has not set. */
+function withBad(section: string): Buffer {
   const bytes = readFileSync(join(BUILD, "recorder_newest.bpf.o"));
-  // its first instruction becomes "r0 = r5": no program may read what it has not set
-  const from = sectionOf(bytes, "tp_btf/sys_exit");
-  bytes.set(Buffer.from("bf50000000000000", "hex"), from);
+  bytes.set(Buffer.from("bf50000000000000", "hex"), sectionOf(bytes, section));
+  return bytes;
+}
+
+test("a small program that is refused after large ones leaves no descriptor", () => {
+  const before = programCount();
+  const { object } = opened(withBad("tp_btf/sched_process_exit"));
+  expect(loadObject(object, true)).toBeGreaterThan(0);
+  libbpf().bpf_object__close(object);
+  expect(programCount()).toBe(before);
+});
+
+test("a large program that the kernel refuses is refused from a thread too", () => {
+  const bytes = withBad("tp_btf/sys_exit");
   for (const isDeferred of [true, false]) {
     const { object } = opened(bytes);
     expect(loadObject(object, isDeferred)).toBeGreaterThan(0);
@@ -179,19 +207,72 @@ test("damaged type information is refused, or comes out as something that libbpf
   expect(refused).toBeGreaterThan(1000);
 });
 
+test("what every hook hangs on is found, functions too, although the object is gone", () => {
+  const whole = pointerOf(shortener.btf__load_vmlinux_btf());
+  const copy = readFileSync(join(BUILD, "recorder.bpf.o"));
+  expect(shortener.dk_prepare_types(copy, copy.length)).toBe(0);
+  copy.fill(0xff);
+  const short = pointerOf(shortener.btf__load_vmlinux_btf());
+  if (whole === undefined || short === undefined) throw new Error("no types");
+  const ids = (types: Pointer) =>
+    hookNames().map((name) => more.btf__find_by_name(types, cString(name)));
+  expect(ids(whole).filter((id) => id > 0).length).toBeGreaterThan(20);
+  expect(ids(short)).toEqual(ids(whole));
+  for (const types of [whole, short]) more.btf__free(types);
+});
+
+/** The whole life of what is prepared; false: it was refused. */
+function prepares(object: Uint8Array): boolean {
+  if (shortener.dk_prepare_types(object, object.length) !== 0) return false;
+  more.btf__free(shortener.btf__load_vmlinux_btf());
+  return true;
+}
+
 test("a damaged object is refused, or its types can be taken", () => {
   const object = readFileSync(join(BUILD, "recorder.bpf.o"));
   const sections = Number(object.readBigUInt64LE(40));
   const below = random(21);
-  expect(prepareTypes(object.subarray(0, 10))).toBe(false);
+  expect(prepares(object.subarray(0, 10))).toBe(false);
   let refused = 0;
-  for (let i = 0; i < 2000; i++) {
+  let taken = 0;
+  for (let i = 0; i < 2000 && taken < 50; i++) {
     const bad = Buffer.from(object);
     const [from, room] = i % 2 === 0 ? [0, 64] : [sections, object.length - sections];
     for (let n = 0; n < 8; n++) bad[from + below(room)] = below(256);
-    if (!prepareTypes(bad)) refused++;
-    else more.btf__free(shortener.btf__load_vmlinux_btf());
-    if (i - refused > 100) break;
+    if (prepares(bad)) taken++;
+    else refused++;
   }
-  expect(refused).toBeGreaterThan(5);
+  expect(refused).toBeGreaterThan(50);
+  expect(taken).toBe(50);
 }, 60_000);
+
+/** An object of nothing but the names in its type information. */
+function objectOf(names: readonly string[]): Buffer {
+  const strings = Buffer.from(["", ...names, ""].join("\0"));
+  const types = Buffer.alloc(24);
+  types.set([0x9f, 0xeb, 1, 0, types.length]);
+  types.writeUInt32LE(strings.length, 20);
+  const texts = Buffer.from("\0.BTF\0\0");
+  const header = Buffer.alloc(64);
+  header.set([0x7f, 0x45, 0x4c, 0x46]);
+  header.writeBigUInt64LE(64n, 40);
+  header.set([64, 0, 2, 0, 1, 0], 58);
+  const section = (name: number, [at, bytes]: [number, number]) => {
+    const made = Buffer.alloc(64);
+    made.writeUInt32LE(name, 0);
+    made.writeBigUInt64LE(BigInt(at), 24);
+    made.writeBigUInt64LE(BigInt(bytes), 32);
+    return made;
+  };
+  const [textsAt, typesAt] = [64 * 3, 64 * 3 + texts.length];
+  const btf = section(1, [typesAt, types.length + strings.length]);
+  return Buffer.concat([header, btf, section(0, [textsAt, texts.length]), texts, types, strings]);
+}
+
+test("an object with more names than there is room for is left to libbpf", () => {
+  const names = Array.from({ length: 4096 }, (_, i) => `name_${i}`);
+  expect(prepares(objectOf(names.slice(1)))).toBe(true);
+  expect(prepares(objectOf(names))).toBe(false);
+  // and nothing of it is left for the next one
+  expect(prepares(objectOf(names.slice(1)))).toBe(true);
+});

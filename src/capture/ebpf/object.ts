@@ -61,7 +61,7 @@ export class RecorderObject {
   private constructor(machine: Machine, options: RecorderOptions & { isHurried: boolean }) {
     const path = isNewest(machine.names) ? newestPath : objectPath;
     const bytes = readFileSync(path);
-    prepareTypes(bytes);
+    if (options.isHurried) prepareTypes(bytes);
     const object = openObject(bytes, this.#log);
     if (object === undefined) {
       throw new DiffKeeperError("defect", `cannot open the BPF object: ${errnoText(errno())}`);
@@ -103,7 +103,7 @@ export class RecorderObject {
     try {
       return new RecorderObject(machine, { ...options, isHurried: true });
     } catch {
-      // nothing says why a thread's program was refused: once more, one after another
+      // nothing says why a thread's program was refused: once more, by libbpf alone
     }
     const slowly = { ...options, isHurried: false };
     try {
