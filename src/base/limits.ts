@@ -195,6 +195,10 @@ export const GATE_CLOSE_MS_MAX = 10_000;
 /** Entries of a stat cache (32 bytes each, half of the slots are free); of larger trees the rest is learned anew each time. */
 export const STAT_CACHE_ENTRIES_MAX = 1 << 20;
 
+/** Folders that are looked at ahead of a scan (200 KB each), and threads that do so. */
+export const SCAN_AHEAD_FOLDERS = 16;
+export const SCAN_THREADS_MAX = 3;
+
 /** Stat caches kept, one for each set of watched folders; the oldest go first. */
 export const STAT_CACHE_FILES_MAX = 16;
 

@@ -23,7 +23,8 @@ import {
   WORD,
 } from "./event_layout.ts";
 import { GrowingBuffer } from "./growing_buffer.ts";
-import { type LeftFile, putLeftFile } from "./left_file.ts";
+import { LeftFile, putLeftFile } from "./left_file.ts";
+import { type LeftFiles, putLeftFiles } from "./left_files.ts";
 import { EventFlag, Op, type TraceEvent } from "./trace_event.ts";
 
 const BUFFER_BYTES = JOURNAL_BATCH_BYTES_MAX + (JOURNAL_BATCH_BYTES_MAX >> 2);
@@ -67,6 +68,7 @@ export class EventBatchEncoder {
   readonly #comms = new CommTable();
   readonly #commBytes = new Uint8Array(COMM_BYTES);
   readonly #commWords = new Uint32Array(this.#commBytes.buffer);
+  readonly #left = new LeftFile(new Uint32Array(0), EMPTY);
   #source: Uint8Array = EMPTY;
   #sourceWords: Uint32Array | undefined;
   #count = 0;
@@ -154,6 +156,14 @@ export class EventBatchEncoder {
     this.#begin(0);
     // no process, as in the whole baseline
     putLeftFile(this.#buffer, file, this.#comms.indexOf(0, 0, 0, 0));
+  }
+
+  /** The same for all files of a folder. */
+  appendLeftFiles(files: LeftFiles): void {
+    if (files.files === 0) return;
+    this.#begin(0);
+    this.#count += files.files - 1;
+    putLeftFiles(this.#buffer, files, { file: this.#left, comm: this.#comms.indexOf(0, 0, 0, 0) });
   }
 
   /**

@@ -40,9 +40,11 @@ export const StatxWord = {
 /** A regular file with one name, not empty and without extended attributes. Filled again for each file; nothing of it is kept. */
 export class LeftFile {
   /** What statx(2) gave, as words. */
-  readonly state: Uint32Array;
+  state: Uint32Array;
+  /** Where in `state` it begins. */
+  stateAt = 0;
   /** Where names stand. */
-  readonly source: Uint8Array;
+  source: Uint8Array;
   node = 0;
   parent = 0;
   /** The kernel's s_dev. */
@@ -58,11 +60,11 @@ export class LeftFile {
   }
 
   get inoLow(): number {
-    return this.state[StatxWord.INO] as number;
+    return this.state[this.stateAt + StatxWord.INO] as number;
   }
 
   get inoHigh(): number {
-    return this.state[StatxWord.INO + 1] as number;
+    return this.state[this.stateAt + StatxWord.INO + 1] as number;
   }
 }
 
@@ -71,7 +73,7 @@ export class LeftFile {
  * @throws {DiffKeeperError} `limit_exceeded`; nothing has changed then.
  */
 export function putLeftFile(buffer: GrowingBuffer, file: LeftFile, comm: number): void {
-  const { nameLength, state } = file;
+  const { nameLength, state, stateAt: from } = file;
   assert(nameLength > 0 && file.parent > 0, "a file that is left has a name in a folder");
   const size = SIZE_MIN + padded(nameLength);
   buffer.ensure(size);
@@ -83,9 +85,9 @@ export function putLeftFile(buffer: GrowingBuffer, file: LeftFile, comm: number)
   words[at + WORD.NODE] = file.node;
   words[at + WORD.COMM] = comm;
   words[at + WORD.OFFSET] = file.parent;
-  words[at + WORD.MTIME_SEC] = state[StatxWord.MTIME] as number;
-  words[at + WORD.MTIME_SEC + 1] = state[StatxWord.MTIME + 1] as number;
-  words[at + WORD.MTIME_NSEC] = state[StatxWord.MTIME_NSEC] as number;
+  words[at + WORD.MTIME_SEC] = state[from + StatxWord.MTIME] as number;
+  words[at + WORD.MTIME_SEC + 1] = state[from + StatxWord.MTIME + 1] as number;
+  words[at + WORD.MTIME_NSEC] = state[from + StatxWord.MTIME_NSEC] as number;
   putNameTag(buffer, file);
   putStateTags(words, file, at + (size - SIZE_MIN >>> 2) + FIXED_WORDS + TAG_WORDS);
   buffer.position += size;
@@ -105,26 +107,26 @@ function putNameTag(buffer: GrowingBuffer, file: LeftFile): void {
 }
 
 function putStateTags(words: Uint32Array, file: LeftFile, at: number): void {
-  const { state } = file;
+  const { state, stateAt: from } = file;
   words[at] = Tag.ATTR;
   words[at + 1] = ATTR_BYTES;
-  words[at + 2] = (state[StatxWord.MODE] as number) & 0xffff;
-  words[at + 3] = state[StatxWord.UID] as number;
-  words[at + 4] = state[StatxWord.GID] as number;
+  words[at + 2] = (state[from + StatxWord.MODE] as number) & 0xffff;
+  words[at + 3] = state[from + StatxWord.UID] as number;
+  words[at + 4] = state[from + StatxWord.GID] as number;
   words[at + 5] = 0;
   words[at + 6] = 1;
   words[at + 7] = file.dev;
   words[at + 8] = file.gen;
   words[at + 9] = 0;
-  words[at + 10] = state[StatxWord.INO] as number;
-  words[at + 11] = state[StatxWord.INO + 1] as number;
-  words[at + 12] = state[StatxWord.SIZE] as number;
-  words[at + 13] = state[StatxWord.SIZE + 1] as number;
+  words[at + 10] = state[from + StatxWord.INO] as number;
+  words[at + 11] = state[from + StatxWord.INO + 1] as number;
+  words[at + 12] = state[from + StatxWord.SIZE] as number;
+  words[at + 13] = state[from + StatxWord.SIZE + 1] as number;
   words[at + 14] = Tag.CTIME;
   words[at + 15] = CTIME_BYTES;
-  words[at + 16] = state[StatxWord.CTIME] as number;
-  words[at + 17] = state[StatxWord.CTIME + 1] as number;
-  words[at + 18] = state[StatxWord.CTIME_NSEC] as number;
+  words[at + 16] = state[from + StatxWord.CTIME] as number;
+  words[at + 17] = state[from + StatxWord.CTIME + 1] as number;
+  words[at + 18] = state[from + StatxWord.CTIME_NSEC] as number;
   words[at + 19] = 0;
 }
 

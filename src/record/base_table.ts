@@ -13,6 +13,8 @@ import { libcTree } from "../../ffi/libc_tree.ts";
 import { MAP_SHARED, mapFile, type MemoryMap, PROT_READ_WRITE } from "../../ffi/memory_map.ts";
 import { assert } from "../base/assert.ts";
 import { DiffKeeperError } from "../base/error.ts";
+import { StatxWord } from "../format/left_file.ts";
+import { type LeftFiles, STATX_WORDS } from "../format/left_files.ts";
 import { NOTIFICATION_BYTES } from "./seccomp.ts";
 
 /** What is known of a node's content at the start. */
@@ -55,6 +57,8 @@ export const Control = {
 /** A slot: inode number (two words), device, node; node 0: free. */
 const SLOT_WORDS = 4;
 const SLOTS_MIN = 4096;
+/** Nobody knows before whether so many files are still there: more room is made when it is needed. */
+const EXPECTED_SLOTS_MAX = 1 << 20;
 /** A table that is full becomes so many times larger. */
 const GROWTH = 4;
 const TWO_32 = 0x1_0000_0000;
@@ -157,6 +161,27 @@ export class BaseTable {
     if (++this.#count * 2 > this.#mask) this.#growSlots();
     this.#put(node, inode);
     this.#states[node] = BaseState.LAZY;
+  }
+
+  /** All files of a folder. */
+  addFiles({ count, states, gens, dev, node: first }: LeftFiles): void {
+    let node = first;
+    for (let entry = 0; entry < count; entry++) {
+      if ((gens[entry] as number) < 0) continue;
+      const at = entry * STATX_WORDS + StatxWord.INO;
+      const inode = { inoLow: states[at] as number, inoHigh: states[at + 1] as number, dev };
+      this.addInode(node++, inode);
+    }
+  }
+
+  /** Makes room for so many files. */
+  expect(files: number): void {
+    let slots = SLOTS_MIN;
+    while (slots < files * 2 && slots < EXPECTED_SLOTS_MAX) slots *= 2;
+    if (this.#count > 0 || slots <= this.#mask) return;
+    this.#slots = new Uint32Array(slots * SLOT_WORDS);
+    this.#mask = slots - 1;
+    this.#states = new Uint8Array(slots);
   }
 
   /** The node of an inode, 0: it is no file of the baseline. `dev` is asked for only when the number is known. */

@@ -10,6 +10,7 @@ import { EAGER_BYTES_MAX, EAGER_FILES_MAX, PROGRESS_INTERVAL_MS } from "../base/
 import { formatBytes } from "../base/units.ts";
 import { InodeMap } from "../resolve/inode_map.ts";
 import type { LeftFile } from "../format/left_file.ts";
+import type { LeftFiles } from "../format/left_files.ts";
 import { EventFlag, Op } from "../format/trace_event.ts";
 import { S_IFDIR, S_IFMT, S_IFREG } from "../resolve/node.ts";
 import { Tree } from "../resolve/tree.ts";
@@ -17,6 +18,7 @@ import { BaseTable } from "./base_table.ts";
 import { BaselineEvents, type BaselineRows, blank } from "./baseline_events.ts";
 import { ChunkStore, type ContentRows } from "./chunk_store.ts";
 import { ContentReader } from "./content.ts";
+import type { FolderAhead } from "./folder_ahead.ts";
 import type { KnownStates } from "./inode_reader.ts";
 import { Scanner } from "./scan.ts";
 import type { ScanItem } from "./scan_item.ts";
@@ -65,6 +67,8 @@ export interface BaselineOptions {
   table?: BaseTable;
   /** What earlier runs learned; default: nothing. */
   known?: KnownStates;
+  /** Looks ahead of the scan where nothing is copied. */
+  ahead?: FolderAhead;
   /** Default `BASELINE_BYTES_MAX`. */
   bytesMax?: number;
   /** Called at most every PROGRESS_INTERVAL_MS. */
@@ -134,7 +138,10 @@ const NOWHERE: BaselineTrace = {
  * compiled and `known` has learned what it met, so that the real one is the quicker.
  */
 export async function rehearse(
-  options: Pick<BaselineOptions, "watch" | "known"> & { mode: BaselineMode; signal: AbortSignal },
+  options: Pick<BaselineOptions, "watch" | "known" | "ahead"> & {
+    mode: BaselineMode;
+    signal: AbortSignal;
+  },
 ): Promise<void> {
   const nothing = { tree: new Tree(), table: new BaseTable(), trace: NOWHERE };
   try {
@@ -145,7 +152,11 @@ export async function rehearse(
 }
 
 /** Nothing is known of earlier runs. */
-const UNKNOWN_STATES: KnownStates = { generation: () => -1, learn: () => undefined };
+const UNKNOWN_STATES: KnownStates = {
+  generation: () => -1,
+  generations: () => 0,
+  learn: () => undefined,
+};
 
 const NONE_TEXT = "what files held at the start is not in this trace (--baseline none)";
 
@@ -199,10 +210,17 @@ class Baseline {
         ...this.#filters(root),
         newNode: () => node++,
         known,
-        ...(this.#mode === "full"
-          ? { content: new ContentReader(sink) }
-          : { lazy: this.#options.known ?? UNKNOWN_STATES }),
+        ...(this.#mode === "full" ? { content: new ContentReader(sink) } : {
+          lazy: this.#options.known ?? UNKNOWN_STATES,
+          ...(this.#options.ahead !== undefined && { ahead: this.#options.ahead }),
+        }),
         ...(this.#mode === "lazy" && {
+          leftFiles: (files: LeftFiles) => {
+            files.node = node;
+            if (!this.#takeLeftFiles(files)) return false;
+            node += files.files;
+            return true;
+          },
           left: (file: LeftFile, fill: number) => {
             file.node = node;
             if (!this.#takeLeft(file, fill)) return false;
@@ -238,6 +256,13 @@ class Baseline {
     if (!this.#events.addLeft(file, fill)) return false;
     this.#summary.files++;
     this.#options.table?.addInode(file.node, file);
+    return true;
+  }
+
+  #takeLeftFiles(files: LeftFiles): boolean {
+    if (!this.#events.addLeftFiles(files)) return false;
+    this.#summary.files += files.files;
+    this.#options.table?.addFiles(files);
     return true;
   }
 

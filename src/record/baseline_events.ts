@@ -7,6 +7,7 @@ import { assert } from "../base/assert.ts";
 import { JOURNAL_BATCH_BYTES_MAX } from "../base/limits.ts";
 import { EventBatchEncoder } from "../format/event_codec.ts";
 import type { LeftFile } from "../format/left_file.ts";
+import type { LeftFiles } from "../format/left_files.ts";
 import { Op, type TraceEvent } from "../format/trace_event.ts";
 import type { Tree } from "../resolve/tree.ts";
 import type { ScanItem, ScannedInode } from "./scan_item.ts";
@@ -143,6 +144,21 @@ export class BaselineEvents implements EventTarget {
     this.#encoder.appendLeft(file);
     this.#lefts++;
     this.#leftEnd = file.node + 1;
+    if (this.#encoder.bytes >= JOURNAL_BATCH_BYTES_MAX) this.finish();
+    return true;
+  }
+
+  /** Takes those of a folder together, of which none was taken before; else as `addLeft`. */
+  addLeftFiles(files: LeftFiles): boolean {
+    const { parent, node } = files;
+    if (this.#fill !== 0) this.finish();
+    this.#fill = 0;
+    if (!this.#tree.expectLeft(parent)) return false;
+    this.#leftParents.add(parent);
+    this.#leftParent = parent;
+    this.#encoder.appendLeftFiles(files);
+    this.#lefts += files.files;
+    this.#leftEnd = node + files.files;
     if (this.#encoder.bytes >= JOURNAL_BATCH_BYTES_MAX) this.finish();
     return true;
   }

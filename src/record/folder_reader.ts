@@ -10,7 +10,7 @@ import { errno, libc, pinned } from "../../ffi/libc.ts";
 /** Bytes of one getdents64 call: about 2,000 entries. */
 const FOLDER_BUFFER_BYTES = 65_536;
 /** struct linux_dirent64: u64 ino, i64 off, u16 reclen, u8 type, then the name. */
-const NAME_OFFSET = 19;
+export const NAME_OFFSET = 19;
 const TYPE_OFFSET = 18;
 const LENGTH_OFFSET = 16;
 /** No entry is smaller: the fields above, a name of one byte and its NUL, in whole words. */
@@ -18,26 +18,40 @@ const ENTRY_BYTES_MIN = 24;
 const ENTRIES_MAX = Math.floor(FOLDER_BUFFER_BYTES / ENTRY_BYTES_MIN);
 /** A sort key is a double: 40 bits of the inode number, then the place in the buffer, a multiple of 8. */
 const PLACES = FOLDER_BUFFER_BYTES / 8;
+/** Of the fill in hand: for one thread, used again by all of its readers. */
+const KEYS = new Float64Array(ENTRIES_MAX);
 const TWO_32 = 0x1_0000_0000;
 const DOT = 0x2e;
+
+/** Memory of a reader: the buffer, how much of it is filled, where each entry begins. */
+export const FOLDER_READER_BYTES = FOLDER_BUFFER_BYTES + 8 + Math.ceil(ENTRIES_MAX / 4) * 8;
 
 /** d_type (readdir(3)). */
 export const DirentType = { UNKNOWN: 0, FOLDER: 4, FILE: 8 } as const;
 
 /** Reads folders, one after the other. What it says of an entry is valid until it is filled again. */
 export class FolderReader {
-  readonly #buffer = pinned(FOLDER_BUFFER_BYTES);
-  readonly #words = new Uint32Array(this.#buffer.bytes.buffer);
-  readonly #halves = new Uint16Array(this.#buffer.bytes.buffer);
-  readonly #text = Buffer.from(this.#buffer.bytes.buffer);
-  readonly #base = ptr(this.#buffer.bytes);
-  readonly #keys = new Float64Array(ENTRIES_MAX);
-  /** Where each entry begins, in order. */
-  readonly #starts = new Uint16Array(ENTRIES_MAX);
-
   /** The buffer that names stand in. */
-  get bytes(): Uint8Array {
-    return this.#buffer.bytes;
+  readonly bytes: Uint8Array;
+  readonly #words: Uint32Array;
+  readonly #halves: Uint16Array;
+  readonly #text: Buffer;
+  readonly #base: Pointer;
+  /** One word: bytes of the buffer that are filled. */
+  readonly #filled: Uint32Array;
+  /** Where each entry begins, in order. */
+  readonly starts: Uint16Array;
+
+  /** @param memory FOLDER_READER_BYTES, whose address must not change; default: memory of its own. */
+  constructor(memory = pinned(FOLDER_READER_BYTES).bytes) {
+    const { buffer, byteOffset: at } = memory;
+    this.bytes = new Uint8Array(buffer, at, FOLDER_BUFFER_BYTES);
+    this.#words = new Uint32Array(buffer, at, FOLDER_BUFFER_BYTES / 4);
+    this.#halves = new Uint16Array(buffer, at, FOLDER_BUFFER_BYTES / 2);
+    this.#text = Buffer.from(buffer, at, FOLDER_BUFFER_BYTES);
+    this.#base = ptr(this.bytes);
+    this.#filled = new Uint32Array(buffer, at + FOLDER_BUFFER_BYTES, 1);
+    this.starts = new Uint16Array(buffer, at + FOLDER_BUFFER_BYTES + 8, ENTRIES_MAX);
   }
 
   /**
@@ -45,8 +59,9 @@ export class FolderReader {
    * number on failure.
    */
   fill(folder: number): number | "end" {
-    const filled = Number(libc.getdents64(folder, this.#buffer.address, FOLDER_BUFFER_BYTES));
+    const filled = Number(libc.getdents64(folder, this.#base, FOLDER_BUFFER_BYTES));
     if (filled < 0) return -errno();
+    this.#filled[0] = filled;
     if (filled === 0) return "end";
     let count = 0;
     for (let at = 0; at + NAME_OFFSET < filled;) {
@@ -56,7 +71,7 @@ export class FolderReader {
         const word = at >>> 2;
         const high = (this.#words[word + 1] as number) & 0xff;
         const ino = (this.#words[word] as number) + high * TWO_32;
-        this.#keys[count++] = ino * PLACES + at / 8;
+        KEYS[count++] = ino * PLACES + at / 8;
       }
       at += length;
     }
@@ -64,11 +79,18 @@ export class FolderReader {
     return count;
   }
 
+  /** Takes over what another reader has filled. @param count what its `fill` returned. */
+  take(other: FolderReader, count: number): void {
+    if (count < 0) return;
+    this.starts.set(other.starts.subarray(0, count));
+    this.bytes.set(other.bytes.subarray(0, other.#filled[0]));
+  }
+
   #order(count: number): void {
-    const [keys, starts] = [this.#keys, this.#starts];
-    keys.subarray(0, count).sort();
+    const { starts } = this;
+    KEYS.subarray(0, count).sort();
     for (let i = 0; i < count; i++) {
-      const key = keys[i] as number;
+      const key = KEYS[i] as number;
       // the remainder of doubles is a slow call
       starts[i] = (key - Math.floor(key / PLACES) * PLACES) * 8;
     }
@@ -76,7 +98,7 @@ export class FolderReader {
 
   /** d_type of an entry. */
   type(entry: number): number {
-    return this.#buffer.bytes[(this.#starts[entry] as number) + TYPE_OFFSET] as number;
+    return this.bytes[(this.starts[entry] as number) + TYPE_OFFSET] as number;
   }
 
   /** Of the name as a C string. */
@@ -86,11 +108,11 @@ export class FolderReader {
 
   /** Where in `bytes` the name begins. */
   nameAt(entry: number): number {
-    return (this.#starts[entry] as number) + NAME_OFFSET;
+    return (this.starts[entry] as number) + NAME_OFFSET;
   }
 
   nameLength(entry: number): number {
-    const { bytes } = this.#buffer;
+    const { bytes } = this;
     const start = this.nameAt(entry);
     let end = start;
     while (end < bytes.length && bytes[end] !== 0) end++;
@@ -103,7 +125,7 @@ export class FolderReader {
   }
 
   #isDots(at: number): boolean {
-    const { bytes } = this.#buffer;
+    const { bytes } = this;
     if (bytes[at] !== DOT) return false;
     return bytes[at + 1] === 0 || bytes[at + 1] === DOT && bytes[at + 2] === 0;
   }

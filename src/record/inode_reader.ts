@@ -8,9 +8,10 @@ import type { Pointer } from "bun:ffi";
 import { constants } from "node:fs";
 import { Errno, errno, errnoText, libc, pinned } from "../../ffi/libc.ts";
 import { type LeftFile, StatxWord } from "../format/left_file.ts";
+import type { LeftFiles } from "../format/left_files.ts";
 import { EventFlag } from "../format/trace_event.ts";
 import type { ContentReader } from "./content.ts";
-import { FileType, InodeStat, isGone } from "./inode_stat.ts";
+import { FileType, InodeStat, isGone, type Mount } from "./inode_stat.ts";
 import { type ScanItem, type ScannedInode, type ScannedRemark, showPath } from "./scan_item.ts";
 import { XattrReader } from "./xattrs.ts";
 
@@ -39,6 +40,11 @@ export interface KnownInodes {
 export interface KnownStates {
   /** Generation of a file that has no extended attributes; -1: not known. `state`: words of statx(2); `dev`: the kernel's. */
   generation(state: Uint32Array, dev: number): number;
+  /**
+   * The same for what lies on one mount of the entries of a folder: fills in `gens` where an entry is a file that can be told by
+   * its state alone and is known, -1 elsewhere; returns how many are.
+   */
+  generations(files: LeftFiles, mount: Mount): number;
   /** A file without extended attributes. */
   learn(state: Uint32Array, dev: number, gen: number): void;
 }
@@ -58,6 +64,8 @@ export interface InodeReaderOptions {
    * `fill`: how many times the folder's listing went on before its name. Returns false where the file must be an item all the same.
    */
   left?: (file: LeftFile, fill: number) => boolean;
+  /** With `left`: takes those of a folder together, the first time that it is listed; they get their nodes here. */
+  leftFiles?: (files: LeftFiles) => boolean;
 }
 
 /** Where something hangs: the open folder, its node, the path, and the name as C string and as text. */
@@ -67,6 +75,13 @@ export interface Place {
   path: string;
   name: Pointer | Uint8Array;
   text: string;
+}
+
+/** Whether a state is that of a regular file with one name that is not empty. `at`: where in the words it begins. */
+export function isPlain(state: Uint32Array, at: number): boolean {
+  return state[at] !== 0 && state[at + StatxWord.NLINK] === 1 &&
+    ((state[at + StatxWord.MODE] as number) & S_IFMT) === FileType.REGULAR &&
+    (state[at + StatxWord.SIZE] !== 0 || state[at + StatxWord.SIZE + 1] !== 0);
 }
 
 /** Opens without touching the access time where that is allowed (own files, or root). Returns -1 on failure. */
@@ -128,11 +143,7 @@ export class InodeReader {
   left(folder: number, name: { address: Pointer; text: () => string }, file: LeftFile): boolean {
     const { state } = file;
     const { lazy } = this.#options;
-    const type = (state[StatxWord.MODE] as number) & S_IFMT;
-    if (lazy === undefined || type !== FileType.REGULAR || state[StatxWord.NLINK] !== 1) {
-      return false;
-    }
-    if (state[StatxWord.SIZE] === 0 && state[StatxWord.SIZE + 1] === 0) return false;
+    if (lazy === undefined || !isPlain(state, 0)) return false;
     const dev = this.stat.dev;
     let gen = lazy.generation(state, dev);
     if (gen < 0) {
@@ -145,10 +156,12 @@ export class InodeReader {
     return true;
   }
 
-  /** The node that the inode at a place (whose state `stat` has) is known as. */
-  known(place: Place): number | undefined {
+  /** The node that the inode at a place (whose state `stat` has) is known as; `fd`: if it is open. */
+  known(place: Place, fd?: number): number | undefined {
     const { dev, ino } = this.stat;
-    return this.#options.known.get(dev, ino, () => this.stat.generationAt(place.fd, place.name));
+    const generation = () =>
+      fd === undefined ? this.stat.generationAt(place.fd, place.name) : this.stat.generationFd(fd);
+    return this.#options.known.get(dev, ino, generation);
   }
 
   /** A folder: open as `fd`, or -1 when it cannot be opened; then by its name. */

@@ -34,6 +34,27 @@ const SHMEM_HANDLE_BYTES = 12;
 
 const EMPTY = cString("");
 
+/** Words of struct statx that the kernel fills in. */
+const FILLED_WORDS = 40;
+
+/** Words of struct statx that say on which device and mount an inode lies. */
+export interface Mount {
+  major: number;
+  minor: number;
+  mount: number;
+}
+
+/** Whether a state is of something that lies there. */
+export function liesOn(words: Uint32Array, at: number, { major, minor, mount }: Mount): boolean {
+  return words[at + 36] === mount && words[at + 35] === minor && words[at + 34] === major;
+}
+
+/** Reads the state of a name, not following a symlink, into STATX_WORDS words. Returns 0, or the error number. */
+export function readStateInto(folder: number, name: Pointer, into: Pointer): number {
+  const flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
+  return libc.statx(folder, name, flags, MASK, into) < 0 ? errno() : 0;
+}
+
 /** What must stay the same while a file is read, else it was changed meanwhile. */
 export interface Mark {
   size: number;
@@ -61,6 +82,14 @@ export class InodeStat {
   /** The state as words: StatxWord of src/format/left_file.ts. */
   get words(): Uint32Array {
     return this.#words;
+  }
+
+  /** Takes a state that `readStateInto` has read; false: there is none. */
+  take(states: Uint32Array, at: number): boolean {
+    if (states[at] === 0) return false;
+    const words = this.#words;
+    for (let i = 0; i < FILLED_WORDS; i++) words[i] = states[at + i] as number;
+    return true;
   }
 
   /** Reads the state of a name, not following a symlink. Returns 0, or the error number. */
@@ -119,6 +148,11 @@ export class InodeStat {
   /** The kernel's s_dev: major << 20 | minor. */
   get dev(): number {
     return this.#devices.kernelDev(this.#word(36), deviceNumber(this.#word(34), this.#word(35)));
+  }
+
+  /** The mount that it lies on, and the device as stat has it: the same for whatever lies there too. */
+  get mount(): Mount {
+    return { major: this.#word(34), minor: this.#word(35), mount: this.#word(36) };
   }
 
   mtime(): Mtime {

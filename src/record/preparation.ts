@@ -19,6 +19,7 @@ import { TraceWriter } from "../store/trace_writer.ts";
 import { BaseContent, removeSaved } from "./base_content.ts";
 import { isSmall, rehearse, takeBaseline } from "./baseline.ts";
 import { EarlyRecords } from "./early_records.ts";
+import { FolderAhead } from "./folder_ahead.ts";
 import { makeCommandCgroup, removeCommandCgroup } from "./freezer.ts";
 import { InodeStat } from "./inode_stat.ts";
 import { CLOCK_REALTIME, clockNs } from "./kernel_clock.ts";
@@ -54,6 +55,7 @@ export class Preparation {
   #known = new StatCache();
   readonly #rehearsal = new AbortController();
   #rehearsed: Promise<void> = Promise.resolve();
+  #ahead: FolderAhead | undefined;
   #isDiscarded = false;
 
   private constructor(request: OpenRequest, parts: { writer: TraceWriter; watch: WatchSet }) {
@@ -124,9 +126,16 @@ export class Preparation {
       return;
     }
     const folders = this.watch.roots.map((root) => root.path);
+    this.#ahead = new FolderAhead();
     this.#cachePath = cache === undefined ? undefined : statCachePath(cache.home, folders);
     this.#known = new StatCache(this.#cachePath);
-    this.#rehearsed = rehearse({ watch, known: this.#known, mode: "lazy", signal });
+    this.#rehearsed = rehearse({
+      watch,
+      known: this.#known,
+      ahead: this.#ahead,
+      mode: "lazy",
+      signal,
+    });
   }
 
   /**
@@ -171,6 +180,7 @@ export class Preparation {
     if (how.tableFd >= 0) {
       const { watch, tree } = this;
       this.#base = new BaseContent({ dir: this.writer.dir, id: this.#savedId, watch, tree });
+      this.#base.table.expect(this.#known.expected);
     }
     await this.#rehearsed;
     const timer = setInterval(() => this.drainEarly(), DRAIN_PAUSE_MS * 10);
@@ -183,6 +193,7 @@ export class Preparation {
       this.#putLinked();
     } finally {
       clearInterval(timer);
+      this.#ahead?.close();
     }
     this.writer.startLog();
     this.#base?.table.share(how.tableFd, this.#savedId);
@@ -195,6 +206,7 @@ export class Preparation {
     return takeBaseline({
       mode: this.#base !== undefined ? "lazy" : baseline === "none" ? "none" : "full",
       known,
+      ...(this.#ahead === undefined ? {} : { ahead: this.#ahead }),
       ...(this.#base === undefined ? {} : { table: this.#base.table }),
       watch,
       tree,
@@ -275,6 +287,7 @@ export class Preparation {
     if (this.#isDiscarded) return;
     this.#isDiscarded = true;
     this.#rehearsal.abort();
+    this.#ahead?.close();
     this.#kernel?.close();
     if (this.#base !== undefined) removeSaved(this.writer.dir);
     this.writer.discard();

@@ -11,7 +11,10 @@ import { cString, Errno, errno, errnoText, libc } from "../../ffi/libc.ts";
 import { assert } from "../base/assert.ts";
 import { DiffKeeperError } from "../base/error.ts";
 import { LeftFile } from "../format/left_file.ts";
-import { DirentType, FolderReader } from "./folder_reader.ts";
+import type { FolderAhead, NextFolder } from "./folder_ahead.ts";
+import { FolderListing, type ListedFolder } from "./folder_listing.ts";
+import { DirentType, type FolderReader } from "./folder_reader.ts";
+import type { FolderSlot } from "./folder_slot.ts";
 import { cannotRead, gap, InodeReader, type InodeReaderOptions } from "./inode_reader.ts";
 import { O_CLOEXEC, OPEN_FOLDER, openQuietly, type Place } from "./inode_reader.ts";
 import { AT_FDCWD, FileType, isGone } from "./inode_stat.ts";
@@ -34,30 +37,32 @@ export interface ScanOptions extends InodeReaderOptions {
   choosesFiles?: boolean;
   /** Whether a folder is the state-dir, which is never recorded, under whatever path. */
   isStateDir: (dev: number, ino: number) => boolean;
+  /** Looks ahead; only where no content is read. */
+  ahead?: FolderAhead;
 }
 
 /** A folder on the way down. */
-interface Frame {
+interface Frame extends ListedFolder {
   /** -1 while it is closed to save descriptors. */
   fd: number;
-  readonly node: number;
   readonly path: string;
-  readonly dev: number;
   readonly ino: number;
   listed: boolean;
   /** How many times its listing went on. */
   fills: number;
-  /** Whether no part of its listing gives a name twice. */
   listsOnce: boolean;
   /** Names of folders in it that are not done yet. */
   readonly folders: string[];
+  /** Those that were offered to be looked at ahead. */
+  readonly offered: FolderSlot[];
 }
 
 /** Scans trees, one after the other. */
 export class Scanner {
   readonly #options: ScanOptions;
   readonly #inodes: InodeReader;
-  readonly #reader = new FolderReader();
+  readonly #listing: FolderListing;
+  readonly #reader: FolderReader;
   readonly #frames: Frame[] = [];
   readonly #file: LeftFile;
   /** The name in hand. */
@@ -70,6 +75,8 @@ export class Scanner {
   constructor(options: ScanOptions) {
     this.#options = options;
     this.#inodes = new InodeReader(options);
+    this.#listing = new FolderListing(options, this.#inodes.stat);
+    this.#reader = this.#listing.reader;
     this.#file = new LeftFile(this.#inodes.stat.words, this.#reader.bytes);
   }
 
@@ -125,13 +132,26 @@ export class Scanner {
         const frame = this.#frames[this.#frames.length - 1];
         if (frame === undefined) break;
         if (!frame.listed) yield* this.#list(frame);
-        const name = frame.folders.pop();
-        if (name === undefined) this.#goUp(frame);
-        else yield this.#withRemarks(this.#folder(frame, name));
+        const next = this.#next(frame);
+        if (next === undefined) this.#goUp(frame);
+        else yield this.#withRemarks(this.#folder(frame, next));
       }
     } finally {
       for (const frame of this.#frames.splice(0)) this.#close(frame);
     }
+  }
+
+  /** The folder of `frame` that comes next. */
+  #next(frame: Frame): NextFolder | undefined {
+    const { ahead } = this.#options;
+    if (ahead !== undefined && frame.fd >= 0) {
+      // alone it is looked at sooner here
+      if (frame.folders.length > 1) ahead.offer(frame.fd, frame.folders, frame.offered);
+      const next = ahead.take(frame.offered);
+      if (next !== undefined) return next;
+    }
+    const name = frame.folders.pop();
+    return name === undefined ? undefined : { name };
   }
 
   #withRemarks(item: ScanItem | undefined, items: ScanItem[] = []): ScanItem[] {
@@ -148,7 +168,7 @@ export class Scanner {
     frame.listed = true;
     const prefix = frame.path === "" ? "" : `${frame.path}/`;
     for (let fills = 0;; fills++) {
-      const count = this.#reader.fill(frame.fd);
+      const count = this.#listing.fill(frame, fills);
       frame.fills = fills;
       if (count === "end") break;
       if (count < 0) {
@@ -156,6 +176,7 @@ export class Scanner {
         break;
       }
       for (let entry = 0; entry < count; entry++) {
+        if (this.#listing.isLeft(entry)) continue;
         if (this.#leave(frame, { entry, prefix, fill: fills })) continue;
         const item = this.#entry(frame, entry, prefix);
         // a folder cannot change while the kernel fills the buffer: only what comes later can have a name again
@@ -166,6 +187,7 @@ export class Scanner {
         items = [];
       }
     }
+    this.#listing.leaveSlot(frame);
     yield items;
     frame.folders.reverse();
   }
@@ -184,7 +206,7 @@ export class Scanner {
     const file = this.#file;
     this.#nameOf.entry = entry;
     this.#nameOf.address = reader.address(entry);
-    if (this.#inodes.stat.readAt(frame.fd, this.#nameOf.address) !== 0) return false;
+    if (this.#listing.readState(frame.fd, entry) !== 0) return false;
     if (!this.#inodes.left(frame.fd, this.#nameOf, file)) return false;
     file.parent = frame.node;
     file.nameAt = reader.nameAt(entry);
@@ -200,7 +222,7 @@ export class Scanner {
     let isFolder = type === DirentType.FOLDER;
     if (type !== DirentType.UNKNOWN && this.#options.excluded(path, isFolder)) return undefined;
     if (!isFolder) {
-      const code = this.#inodes.stat.readAt(frame.fd, address);
+      const code = this.#listing.readState(frame.fd, entry);
       if (isGone(code)) return undefined;
       if (code !== 0) return gap({ node: 0, path }, cannotRead(path, code));
       isFolder = this.#inodes.stat.type === FileType.FOLDER;
@@ -214,30 +236,43 @@ export class Scanner {
   }
 
   /** Enters a folder of `frame` by name. */
-  #folder(frame: Frame, name: string): ScanItem | undefined {
+  #folder(frame: Frame, { name, slot }: NextFolder): ScanItem | undefined {
     const path = frame.path === "" ? name : `${frame.path}/${name}`;
     if (frame.fd < 0) {
       return gap({ node: 0, path }, `${cannotFolder(path)}: it was moved meanwhile`);
     }
     const bytes = cString(name);
+    const place = { fd: frame.fd, node: frame.node, path, name: bytes, text: name };
+    if (slot !== undefined) {
+      if (slot.fd >= 0 && this.#inodes.stat.readFd(slot.fd) === 0) {
+        return this.#openFolder(place, slot);
+      }
+      if (slot.fd >= 0) libc.close(slot.fd);
+      this.#options.ahead?.release(slot);
+    }
     const code = this.#inodes.stat.readAt(frame.fd, bytes);
     if (isGone(code)) return undefined;
     if (code !== 0) return gap({ node: 0, path }, cannotRead(path, code));
     if (this.#inodes.stat.type !== FileType.FOLDER) return undefined;
-    return this.#openFolder({ fd: frame.fd, node: frame.node, path, name: bytes, text: name });
+    return this.#openFolder(place);
   }
 
   /** Opens a folder whose state the inode reader has, pushes its frame, and describes it. */
-  #openFolder(place: Place): ScanItem | undefined {
+  #openFolder(place: Place, slot?: FolderSlot): ScanItem | undefined {
     const stat = this.#inodes.stat;
-    if (this.#options.isStateDir(stat.dev, stat.ino)) return undefined;
-    const node = this.#inodes.known(place);
+    const isStateDir = this.#options.isStateDir(stat.dev, stat.ino);
+    const node = isStateDir ? undefined : this.#inodes.known(place, slot?.fd);
+    if (slot !== undefined && (isStateDir || node !== undefined)) {
+      libc.close(slot.fd);
+      this.#options.ahead?.release(slot);
+    }
+    if (isStateDir) return undefined;
     if (node !== undefined) {
       const text = `folder "${showPath(place.path)}" is there under another path too: ` +
         "recorded once, under the first";
       return { kind: "note", node, path: place.path, text };
     }
-    const fd = openQuietly(place.fd, place.name, OPEN_FOLDER);
+    const fd = slot?.fd ?? openQuietly(place.fd, place.name, OPEN_FOLDER);
     if (fd < 0) {
       const code = errno();
       if (isGone(code) || code === Errno.ELOOP) return undefined;
@@ -257,10 +292,13 @@ export class Scanner {
       path: place.path,
       dev,
       ino,
+      mount: stat.mount,
       listed: false,
       fills: 0,
       listsOnce: false,
       folders: [],
+      offered: [],
+      slot,
     });
     return item;
   }
@@ -296,6 +334,10 @@ export class Scanner {
   }
 
   #close(frame: Frame): void {
+    this.#listing.leaveSlot(frame);
+    if (frame.offered.length > 0) {
+      frame.folders.push(...this.#options.ahead?.withdraw(frame.offered) ?? []);
+    }
     if (frame.fd >= 0) libc.close(frame.fd);
     frame.fd = -1;
   }

@@ -24,8 +24,10 @@ import { dirname } from "node:path";
 import { libcGate } from "../../ffi/libc_gate.ts";
 import { STAT_CACHE_ENTRIES_MAX, STAT_CACHE_FILES_MAX } from "../base/limits.ts";
 import { StatxWord } from "../format/left_file.ts";
+import { type LeftFiles, STATX_WORDS } from "../format/left_files.ts";
 import { slotHash } from "./base_table.ts";
-import type { KnownStates } from "./inode_reader.ts";
+import { isPlain, type KnownStates } from "./inode_reader.ts";
+import { liesOn, type Mount } from "./inode_stat.ts";
 
 /** "DKSC". */
 const MAGIC = 0x4353_4b44;
@@ -68,15 +70,37 @@ export class StatCache implements KnownStates {
     return this.#count;
   }
 
+  /** Entries of the last time, about. */
+  get expected(): number {
+    return this.#old.length / SLOT_WORDS >>> 1;
+  }
+
   generation(state: Uint32Array, dev: number): number {
-    const slot = find(this.#old, this.#oldMask, { state, dev });
+    const slot = find(this.#old, this.#oldMask, { state, at: 0, dev });
     if (slot >= 0) {
       this.#hits[slot] = 1;
       return this.#old[slot * SLOT_WORDS + 1] as number;
     }
     if (this.#count === 0) return -1;
-    const learned = find(this.#slots, this.#mask, { state, dev });
+    const learned = find(this.#slots, this.#mask, { state, at: 0, dev });
     return learned < 0 ? -1 : this.#slots[learned * SLOT_WORDS + 1] as number;
+  }
+
+  generations(files: LeftFiles, mount: Mount): number {
+    const { count, states, gens, dev } = files;
+    const [old, mask, hits] = [this.#old, this.#oldMask, this.#hits];
+    let found = 0;
+    for (let entry = 0; entry < count; entry++) {
+      const at = entry * STATX_WORDS;
+      gens[entry] = -1;
+      if (!isPlain(states, at) || !liesOn(states, at, mount)) continue;
+      const slot = find(old, mask, { state: states, at, dev });
+      if (slot < 0) continue;
+      hits[slot] = 1;
+      gens[entry] = old[slot * SLOT_WORDS + 1] as number;
+      found++;
+    }
+    return found;
   }
 
   learn(state: Uint32Array, dev: number, gen: number): void {
@@ -162,23 +186,26 @@ export class StatCache implements KnownStates {
 }
 
 /** The slot of a file in just this state, -1: none. */
-function find(slots: Uint32Array, mask: number, file: { state: Uint32Array; dev: number }): number {
-  const { state, dev } = file;
-  const inoLow = state[StatxWord.INO] as number;
+function find(
+  slots: Uint32Array,
+  mask: number,
+  { state, at: from, dev }: { state: Uint32Array; at: number; dev: number },
+): number {
+  const inoLow = state[from + StatxWord.INO] as number;
   let slot = slotHash(inoLow) & mask;
   // a damaged file may have no free slot
   for (let looks = 0; looks <= mask && slots[slot * SLOT_WORDS] !== 0; looks++) {
     const at = slot * SLOT_WORDS;
-    if (slots[at + 2] === inoLow && slots[at] === dev + 1 && isSame(slots, at, state)) return slot;
+    const isHere = slots[at + 2] === inoLow && slots[at] === dev + 1 &&
+      slots[at + 5] === state[from + StatxWord.CTIME_NSEC] &&
+      slots[at + 6] === state[from + StatxWord.MTIME_NSEC] &&
+      slots[at + 7] === state[from + StatxWord.SIZE] &&
+      slots[at + 4] === state[from + StatxWord.CTIME] &&
+      slots[at + 3] === state[from + StatxWord.INO + 1];
+    if (isHere) return slot;
     slot = (slot + 1) & mask;
   }
   return -1;
-}
-
-function isSame(words: Uint32Array, at: number, state: Uint32Array): boolean {
-  return words[at + 5] === state[StatxWord.CTIME_NSEC] &&
-    words[at + 6] === state[StatxWord.MTIME_NSEC] && words[at + 7] === state[StatxWord.SIZE] &&
-    words[at + 4] === state[StatxWord.CTIME] && words[at + 3] === state[StatxWord.INO + 1];
 }
 
 /** The slots of a cache file, undefined when it is not there or not whole. */
