@@ -4,7 +4,7 @@
  * another thread loads meanwhile.
  * States: opened -> connected -> ready (baseline taken) -> handed over to a Recording, or discarded, which leaves nothing behind.
  */
-import { closeSync, constants, openSync } from "node:fs";
+import { closeSync, constants, existsSync, openSync } from "node:fs";
 import { hostname, machine, release } from "node:os";
 import { libc } from "../../ffi/libc.ts";
 import { DiffKeeperError } from "../base/error.ts";
@@ -118,16 +118,21 @@ export class Preparation {
     if (baseline === "full") return;
     const { watch } = this;
     const { signal } = this.#rehearsal;
+    const folders = watch.roots.map((root) => root.path);
+    const cachePath = cache === undefined ? undefined : statCachePath(cache.home, folders);
+    // large the last time: threads can begin to start
+    if (cachePath !== undefined && existsSync(cachePath)) this.#ahead = new FolderAhead();
     this.#isLazy = baseline === "lazy" && !isSmall(watch);
     if (baseline === "lazy" && !this.#isLazy) {
+      this.#ahead?.close();
+      this.#ahead = undefined;
       // little is copied: it may go through the log
       this.writer.startLog();
       this.#rehearsed = rehearse({ watch, known: this.#known, mode: "full", signal });
       return;
     }
-    const folders = this.watch.roots.map((root) => root.path);
-    this.#ahead = new FolderAhead();
-    this.#cachePath = cache === undefined ? undefined : statCachePath(cache.home, folders);
+    this.#ahead ??= new FolderAhead();
+    this.#cachePath = cachePath;
     this.#known = new StatCache(this.#cachePath);
     this.#rehearsed = rehearse({
       watch,
