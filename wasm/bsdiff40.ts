@@ -5,7 +5,7 @@
  */
 import { DELTA_INPUT_BYTES_MAX } from "../src/base/limits.ts";
 import { type DeltaSection, diffSections } from "./delta.ts";
-import { ControlCursor, corrupt } from "./delta_streams.ts";
+import { ControlCursor, corrupt } from "../src/format/delta_streams.ts";
 
 const MAGIC = "BSDIFF40";
 const HEADER_BYTES = 32;

@@ -4,11 +4,13 @@
  * one is smallest and fastest.
  */
 export { chunkBorders } from "./chunks.ts";
+export { deltaApply, type DeltaApplyOptions } from "../src/format/delta_decoder.ts";
 export {
-  deltaApply,
-  type DeltaApplyOptions,
   deltaEncode,
+  deltaEncodeFast,
   type DeltaEncodeOptions,
+  type DeltaFastOptions,
+  deltaRecompress,
 } from "./delta.ts";
 export { moduleBytes, releaseModule } from "./module.ts";
 export {

@@ -3,8 +3,8 @@
  * looked up without the tables of pairs and strings, and nothing is shared with the C code but the method; so it is slow
  * (inputs of some kilobytes) and simple.
  */
-import { DELTA_COPY_BYTES_MIN } from "../src/base/limits.ts";
-import type { DeltaStreams } from "./delta_streams.ts";
+import { DELTA_COPY_BYTES_MIN, DELTA_FAST_COPY_BYTES_MIN } from "../src/base/limits.ts";
+import type { DeltaStreams } from "../src/format/delta_streams.ts";
 
 const MATCH_MIN = 8;
 const MATCH_SURE = 64;
@@ -27,7 +27,8 @@ interface Match {
 class Scan {
   readonly base: Uint8Array;
   readonly target: Uint8Array;
-  readonly suffixes: readonly number[];
+  #suffixes: readonly number[] | undefined;
+  readonly copyMin: number = DELTA_COPY_BYTES_MIN;
   at = 0;
   match: Match = { length: 0, position: 0 };
   told = 0;
@@ -41,7 +42,6 @@ class Scan {
     this.base = base;
     this.target = target;
     this.toldBase = this.shift = start;
-    this.suffixes = suffixesTwin(base);
   }
 
   equalRun(base: number, target: number, max = Infinity): number {
@@ -62,15 +62,16 @@ class Scan {
   /** The longer match of the two suffixes around the rest of the target, the lower one if they are equal. */
   search(): Match {
     const text = this.target.subarray(this.at);
-    let [low, high] = [0, this.suffixes.length];
+    const suffixes = this.#suffixes ??= suffixesTwin(this.base);
+    let [low, high] = [0, suffixes.length];
     while (low < high) {
       const middle = (low + high) >> 1;
-      const suffix = this.base.subarray(this.suffixes[middle] ?? 0);
+      const suffix = this.base.subarray(suffixes[middle] ?? 0);
       if (Buffer.compare(suffix, text) < 0) low = middle + 1;
       else high = middle;
     }
     let best: Match = { length: 0, position: 0 };
-    for (const position of [this.suffixes[low - 1], this.suffixes[low]]) {
+    for (const position of [suffixes[low - 1], suffixes[low]]) {
       if (position === undefined) continue;
       const length = this.equalRun(position, this.at);
       if (length > best.length) best = { length, position };
@@ -130,14 +131,22 @@ class Scan {
     this.shift = position - this.at;
   }
 
+  streams(): DeltaStreams {
+    return {
+      control: Uint8Array.from(this.control),
+      diff: Uint8Array.from(this.diff),
+      extra: Uint8Array.from(this.extra),
+    };
+  }
+
   tell(length: number, extra: number, seek: number): void {
     const [t, b] = [this.told, this.toldBase];
     let i = 0;
     do {
       let copy = this.equalRun(b + i, t + i, length - i);
-      if (copy < DELTA_COPY_BYTES_MIN && i + copy < length) copy = 0;
+      if (copy < this.copyMin && i + copy < length) copy = 0;
       let to = i + copy;
-      while (to < length && this.equalRun(b + to, t + to, length - to) < DELTA_COPY_BYTES_MIN) to++;
+      while (to < length && this.equalRun(b + to, t + to, length - to) < this.copyMin) to++;
       // A run that ends the region is no copy if it is too short, so the loop above went through it.
       for (let j = i + copy; j < to; j++) {
         this.diff.push(((this.target[t + j] ?? 0) - (this.base[b + j] ?? 0)) & 255);
@@ -158,6 +167,118 @@ function numberTwin(value: number): number[] {
   return [...bytes, rest];
 }
 
+/** Of the fast scan: c/delta.c names what these are for. */
+const HASH_BYTES = 16;
+const HASH_STEP = 8;
+const FOLLOW_MIN = 6;
+const AGAIN_MIN = 10;
+const TABLE = { LOOK: 64, GOOD: 56, GAIN: 6, STEP: 4, REACH: 512, GAP: 1024 } as const;
+
+/** The fast scan; its table of strings is as the module's, because which string stays where two share a place decides. */
+class FastScan extends Scan {
+  readonly #places = new Map<number, number>();
+  readonly #log: number;
+  override readonly copyMin: number = DELTA_FAST_COPY_BYTES_MIN;
+
+  constructor(base: Uint8Array, target: Uint8Array, start: number) {
+    super(base, target, start);
+    this.#log = Math.max(8, Math.ceil(Math.log2(2 * base.length / HASH_STEP + 1)));
+    for (let i = 0; i + HASH_BYTES <= base.length; i += HASH_STEP) {
+      const slot = this.#slot(base, i);
+      if (!this.#places.has(slot)) this.#places.set(slot, i);
+    }
+  }
+
+  #slot(bytes: Uint8Array, at: number): number {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    const factor = 0x9E3779B97F4A7C15n;
+    const u64 = (value: bigint) => BigInt.asUintN(64, value);
+    const sum = u64(view.getBigUint64(at, true) * factor + view.getBigUint64(at + 8, true));
+    return Number(u64((sum ^ sum >> 29n) * factor) >> BigInt(64 - this.#log));
+  }
+
+  /** Equal ones of so many bytes; 0 where they do not all lie in base and target. */
+  equalOf(at: number, shift: number, bytes: number): number {
+    const from = at + shift;
+    if (from < 0 || from + bytes > this.base.length || at + bytes > this.target.length) return 0;
+    let sum = 0;
+    for (let i = 0; i < bytes; i++) sum += this.base[from + i] === this.target[at + i] ? 1 : 0;
+    return sum;
+  }
+
+  better(at: number, shift: number): number {
+    const own = this.equalOf(at, shift, TABLE.LOOK);
+    if (own >= TABLE.GOOD) return shift;
+    let [best, found] = [own + TABLE.GAIN, shift];
+    for (let by = TABLE.STEP; by <= TABLE.REACH; by += TABLE.STEP) {
+      for (const other of [shift - by, shift + by]) {
+        const equal = this.equalOf(at, other, TABLE.LOOK);
+        if (equal > best) [best, found] = [equal, other];
+      }
+    }
+    const far = (one: number) => this.equalOf(at, one, 4 * TABLE.LOOK);
+    return found !== shift && far(found) > far(shift) + 2 * TABLE.GAIN ? found : shift;
+  }
+
+  follow(): { at: number; shift: number } {
+    let [at, gap] = [this.at, TABLE.LOOK as number];
+    const { shift } = this;
+    for (let look = at + TABLE.LOOK;; at += 8) {
+      if (at + shift >= 0) at += this.equalRun(at + shift, at);
+      if (this.equalOf(at, shift, HASH_BYTES) < FOLLOW_MIN) return { at, shift };
+      if (at < look) continue;
+      gap = Math.min(2 * gap, TABLE.GAP);
+      look = at + gap;
+      const found = this.better(at, shift);
+      if (found !== shift) return { at, shift: found };
+    }
+  }
+
+  /** The shift of what the table knows at a place of the target. */
+  known(at: number): number | undefined {
+    const position = this.#places.get(this.#slot(this.target, at));
+    if (position === undefined || this.equalRun(position, at) < HASH_BYTES) return undefined;
+    return position - at;
+  }
+
+  run(): void {
+    let before = this.base.length - this.target.length;
+    while (this.at < this.target.length) {
+      let { at, shift } = this.follow();
+      for (; shift === this.shift; at++) {
+        if (at + HASH_BYTES > this.target.length) {
+          at = this.target.length;
+          break;
+        }
+        if (this.equalOf(at, shift, HASH_BYTES) >= AGAIN_MIN) break;
+        if (this.equalOf(at, before, HASH_BYTES) >= AGAIN_MIN) {
+          shift = before;
+          break;
+        }
+        const found = this.known(at);
+        if (found === undefined) continue;
+        shift = found;
+        break;
+      }
+      if (shift !== this.shift && at < this.target.length) {
+        before = this.shift;
+        this.at = at;
+        this.match = { length: 0, position: at + shift };
+        this.tellUpTo();
+      }
+      this.at = at;
+    }
+    this.tellUpTo();
+  }
+}
+
+/** The same of a fast window. */
+export function compareFastTwin(base: Uint8Array, target: Uint8Array, start = 0): DeltaStreams {
+  const scan = new FastScan(base, target, start);
+  scan.run();
+  return scan.streams();
+}
+
 /** The streams of one section, as BaseWindow.compare makes them. */
 export function compareTwin(base: Uint8Array, target: Uint8Array, start = 0): DeltaStreams {
   const scan = new Scan(base, target, start);
@@ -175,9 +296,5 @@ export function compareTwin(base: Uint8Array, target: Uint8Array, start = 0): De
     }
     if (scan.at >= target.length || scan.match.length !== score) scan.tellUpTo();
   }
-  return {
-    control: Uint8Array.from(scan.control),
-    diff: Uint8Array.from(scan.diff),
-    extra: Uint8Array.from(scan.extra),
-  };
+  return scan.streams();
 }

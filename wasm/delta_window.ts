@@ -10,7 +10,7 @@ import {
   DELTA_COPY_BYTES_MIN,
   DELTA_SECTION_BYTES_MAX,
 } from "../src/base/limits.ts";
-import type { DeltaStreams } from "./delta_streams.ts";
+import type { DeltaStreams } from "../src/format/delta_streams.ts";
 import { type CodecExports, codecModule, Layout } from "./module.ts";
 
 /** Words of `struct delta` in c/delta.c, in its order. */
@@ -26,22 +26,30 @@ const Field = {
   READY: 8,
   COPY_MIN: 9,
   START: 10,
-  CONTROL: 11,
-  CONTROL_BYTES: 12,
-  BYTES: 13,
-  DIFF_BYTES: 14,
-  EXTRA_BYTES: 15,
+  HASHES: 11,
+  HASHES_LOG: 12,
+  CONTROL: 13,
+  CONTROL_BYTES: 14,
+  BYTES: 15,
+  DIFF_BYTES: 16,
+  EXTRA_BYTES: 17,
+  WORDS: 18,
 } as const;
-const FIELDS = 16;
+const FIELDS = 19;
 const PAIR_WORDS = 65_537;
-/** An alignment is given up for a match of at least so many bytes (c/delta.c: more than GAIN_MIN). */
-const MATCH_BYTES_MIN = 9;
+/** An alignment lasts so many bytes at least (c/delta.c: more than GAIN_MIN for a match, the step of `follow` in the fast scan). */
+const MATCH_BYTES_MIN = 8;
 const GRAMS_LOG_MIN = 10;
+/** A table of strings has twice as many entries as strings, one for each 8 bytes of base. */
+const HASH_STEP = 8;
+const HASHES_LOG_MIN = 8;
 
 /** Options of the scan. */
 export interface WindowOptions {
   /** Equal bytes that become a copy of their own; at least 8. */
   readonly copyMin?: number;
+  /** Matches come from a table of some strings of the base, not from its suffix array: less is found, in a tenth of the time. */
+  readonly fast?: boolean;
 }
 
 /** One window of base, ready to be compared with sections of a target, until the next object of this class is made. */
@@ -49,9 +57,10 @@ export class BaseWindow {
   readonly #exports: CodecExports;
   readonly #base: Uint8Array;
   readonly #copyMin: number;
+  readonly #isFast: boolean;
   readonly #sectionBytes: number;
   readonly #at: Readonly<Record<"delta" | "base" | "suffixes" | "work" | "types", number>>;
-  readonly #to: Readonly<Record<"pairs" | "target" | "bytes" | "control", number>>;
+  readonly #to: Readonly<Record<"pairs" | "target" | "bytes" | "words" | "control", number>>;
   #isSorted = false;
 
   /** `sectionBytes`: the longest section that `compare` will get. */
@@ -63,20 +72,22 @@ export class BaseWindow {
     this.#copyMin = options.copyMin ?? DELTA_COPY_BYTES_MIN;
     assert(this.#copyMin >= 8, "a copy has at least 8 bytes");
     this.#sectionBytes = sectionBytes;
+    this.#isFast = options.fast ?? false;
     const n = base.length;
     const layout = new Layout(this.#exports);
     const work = Math.max(bucketBytes(n), 2 ** (gramsLog(n) - 3));
     this.#at = {
       delta: layout.take(4 * FIELDS),
       base: layout.take(n),
-      suffixes: layout.take(4 * n),
-      work: layout.take(work),
-      types: layout.take(typeBytes(n)),
+      suffixes: layout.take(this.#isFast ? 0 : 4 * n),
+      work: layout.take(this.#isFast ? 2 ** (hashesLog(n) + 2) : work),
+      types: layout.take(this.#isFast ? 0 : typeBytes(n)),
     };
     this.#to = {
-      pairs: layout.take(4 * PAIR_WORDS),
+      pairs: layout.take(this.#isFast ? 0 : 4 * PAIR_WORDS),
       target: layout.take(sectionBytes),
       bytes: layout.take(sectionBytes),
+      words: layout.take(this.#isFast ? sectionBytes : 0),
       control: layout.take(controlBytes(sectionBytes, this.#copyMin)),
     };
     layout.commit();
@@ -97,7 +108,8 @@ export class BaseWindow {
     const fields = new Int32Array(memory.buffer, this.#at.delta, FIELDS);
     this.#fill(fields, target.length);
     fields[Field.START] = start;
-    if (this.#exports.delta_run(this.#at.delta) === 0) {
+    if (this.#isFast) this.#exports.delta_run_fast(this.#at.delta);
+    else if (this.#exports.delta_run(this.#at.delta) === 0) {
       const { base, suffixes, work, types } = this.#at;
       this.#exports.suffix_sort(base, this.#base.length, suffixes, work, types);
       this.#isSorted = true;
@@ -121,6 +133,12 @@ export class BaseWindow {
     };
   }
 
+  /** The differences that `compare` found last, `bytes` of them, as those of words; a copy. Only of a fast window. */
+  words(bytes: number): Uint8Array {
+    assert(this.#isFast, "a window is fast or has no words");
+    return new Uint8Array(this.#exports.memory.buffer, this.#to.words, bytes).slice();
+  }
+
   #fill(fields: Int32Array, targetBytes: number): void {
     fields[Field.BASE] = this.#at.base;
     fields[Field.BASE_BYTES] = this.#base.length;
@@ -130,9 +148,12 @@ export class BaseWindow {
     fields[Field.PAIRS] = this.#to.pairs;
     fields[Field.GRAMS] = this.#at.work;
     fields[Field.GRAMS_LOG] = gramsLog(this.#base.length);
+    fields[Field.HASHES] = this.#isFast ? this.#at.work : 0;
+    fields[Field.HASHES_LOG] = hashesLog(this.#base.length);
     fields[Field.COPY_MIN] = this.#copyMin;
     fields[Field.CONTROL] = this.#to.control;
     fields[Field.BYTES] = this.#to.bytes;
+    fields[Field.WORDS] = this.#isFast ? this.#to.words : 0;
   }
 }
 
@@ -174,4 +195,8 @@ function typeBytes(n: number): number {
 /** Bits of the table of 8-byte strings: 8 to 16 for each byte of base. */
 function gramsLog(baseBytes: number): number {
   return Math.max(GRAMS_LOG_MIN, Math.ceil(Math.log2(8 * baseBytes + 1)));
+}
+
+function hashesLog(baseBytes: number): number {
+  return Math.max(HASHES_LOG_MIN, Math.ceil(Math.log2(2 * baseBytes / HASH_STEP + 1)));
 }

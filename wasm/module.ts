@@ -18,6 +18,8 @@ export interface CodecExports {
   suffix_sort(text: number, n: number, sa: number, buckets: number, types: number): void;
   /** 1: done; 0: call again with the suffix array. */
   delta_run(delta: number): number;
+  /** The same with the table of strings. */
+  delta_run_fast(delta: number): void;
   chunks_start(): void;
   chunk_length(
     bytes: number,

@@ -227,6 +227,8 @@ export const DELTA_INPUT_BYTES_MAX = 1 << 30;
 
 /** Equal bytes from which a run inside a region is told as a copy; shorter ones are zeros among the differences. Measured. */
 export const DELTA_COPY_BYTES_MIN = 8;
+/** The same where time counts: fewer entries to write and to read, and no larger with what is written then. Measured. */
+export const DELTA_FAST_COPY_BYTES_MIN = 32;
 
 /** Memory of the WebAssembly instance with the largest windows; proved with 200 MB inputs (tests/proofs/bsdiff.ts). */
 export const CODEC_MEMORY_BYTES_MAX = 144 << 20;
@@ -309,6 +311,23 @@ export const LOG_PIECE_BYTES_MAX = 1 << 10;
 
 /** Bytes of an earlier version that are looked through at once. */
 export const BASE_BYTES_MAX = 1 << 18;
+
+/** Content from this size on may be a difference from a range of an earlier version, if that takes at most this part of it. */
+export const DELTA_BYTES_MIN = 1 << 16;
+export const DELTA_PART_MAX = 1 / 16;
+
+/** Of the bytes a difference is made of, the part that may be new; with more it is not tried to the end. */
+export const DELTA_EXTRA_PART_MAX = 1 / 8;
+
+/** Such differences in a chain at most; then one is made from so early a version that the chain has at most so many. */
+export const DELTA_CHAIN_MAX = 16;
+export const DELTA_ANCHOR_CHAIN_MAX = 2;
+
+/** Rows of large writes that were packed last, kept as they were: the next version is a difference from them. */
+export const DELTA_RECENT_BYTES_MAX = 40 << 20;
+
+/** Bytes of blobs that differences from several blobs may need at once to be unpacked. More is damage. */
+export const BLOB_SHARED_BYTES_MAX = 1 << 28;
 
 /** Files and names of which the last content is remembered; the oldest are forgotten, and stored whole the next time. */
 export const BASE_FILES_MAX = 1 << 16;
@@ -393,7 +412,7 @@ export const GC_ROUNDS_MAX = 8;
 export const SEGMENT_BYTES = 1 << 23;
 export const SEGMENT_EVENTS_MAX = 1 << 16;
 /** Payload in rows of its own that one step packs: all that it becomes is one transaction. */
-export const SEGMENT_DATA_BYTES_MAX = 1 << 26;
+export const SEGMENT_DATA_BYTES_MAX = 1 << 24;
 export const SEGMENT_ROWS_MAX = 4_096;
 
 assert(

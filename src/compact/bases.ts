@@ -3,8 +3,9 @@
  * difference. A file is known by its node and, because programs write a new file and rename it over the old one, by its last name.
  * Everything here follows from the packed rows in their order, so that a compaction that was killed comes to the same bases.
  */
-import { BASE_BYTES_MAX, BASE_FILES_MAX, BASE_PARTS_MAX } from "../base/limits.ts";
+import { BASE_BYTES_MAX, BASE_FILES_MAX, BASE_PARTS_MAX, DELTA_BYTES_MIN } from "../base/limits.ts";
 import type { BlobBase } from "../format/packed_row.ts";
+import { FileRuns, type NearRange } from "./file_runs.ts";
 
 /** A part of a file's content that is stored. */
 export interface Part extends BlobBase {
@@ -16,6 +17,9 @@ class FileParts {
   /** Of the version before the one that is being written. */
   previous: Part[] = [];
   current: Part[] = [];
+  /** The large runs of both. */
+  readonly runs = new FileRuns();
+  runsBefore: FileRuns | undefined;
 
   get last(): Part | undefined {
     return this.current.at(-1) ?? this.previous.at(-1);
@@ -75,6 +79,13 @@ export class Bases {
     return last === undefined ? undefined : around(last, last.at + last.length);
   }
 
+  /** What a large run of a file's next bytes is likely to resemble: what was there before, in the file or in the one before it. */
+  findRun(node: number, at: number, length: number): NearRange | undefined {
+    if (length < DELTA_BYTES_MIN) return undefined;
+    const file = this.#of(node);
+    return file?.runs.find(at, length) ?? file?.runsBefore?.find(at, length);
+  }
+
   /** Whether bytes at `at` go on where a file ends that has no earlier version there: it is only appended to. */
   isAppended(node: number, at: number): boolean {
     const file = this.#files.get(node);
@@ -85,16 +96,19 @@ export class Bases {
     return at > 0 && at === endOf(file.current);
   }
 
-  /** A file's bytes were stored as these parts, in the order in which they were written. */
-  learn(node: number, parts: readonly Part[]): void {
+  /** A file's bytes were stored as these parts, in the order in which they were written. `runs`: those of them that are large. */
+  learn(node: number, parts: readonly Part[], runs: readonly Part[] = []): void {
     this.#changed.add(node);
     const [first] = parts;
     if (first === undefined) return;
     let file = this.#files.get(node);
     if (file === undefined) {
+      const before = this.#of(node);
       file = new FileParts();
-      file.previous = this.#of(node)?.current ?? [];
+      file.previous = before?.previous ?? [];
+      file.runsBefore = before?.runsBefore;
     }
+    file.runs.learn(runs);
     remember(this.#files, node, file);
     if (first.at !== 0 && first.at === endOf(file.current)) {
       file.current.push(...parts);
@@ -118,6 +132,7 @@ export class Bases {
     const parts = new FileParts();
     parts.previous = file.current;
     parts.current = [];
+    parts.runsBefore = file.runs.isEmpty ? file.runsBefore : file.runs;
     return parts;
   }
 }

@@ -12,19 +12,27 @@ import { assert } from "../base/assert.ts";
 import {
   CHUNKED_BYTES_MIN,
   CONTENT_ROW_BYTES_MIN,
+  DELTA_ANCHOR_CHAIN_MAX,
+  DELTA_BASE_WINDOW_BYTES,
+  DELTA_CHAIN_MAX,
+  DELTA_EXTRA_PART_MAX,
+  DELTA_PART_MAX,
+  DELTA_RECENT_BYTES_MAX,
+  DELTA_SECTION_BYTES_MAX,
   SERIES_INDEX_MAX,
   SERIES_STRIDE,
   SOLID_BYTES_MAX,
 } from "../base/limits.ts";
 import { releaseBytes } from "../base/release.ts";
-import { ValueKind } from "../format/envelope.ts";
+import { ENVELOPE_BYTES, ValueKind } from "../format/envelope.ts";
 import { sha256Hex, type TraceKey } from "../format/keys.ts";
 import { PACKED_POINTER } from "../format/packed_layout.ts";
-import { type Blob, type BlobBase, Codec, encodePackedRow } from "../format/packed_row.ts";
+import { type Blob, blobAt, type BlobBase, Codec, encodePackedRow } from "../format/packed_row.ts";
 import { zstdEncode, type ZstdEncodeOptions } from "../format/zstd.ts";
 import type { CompactStore } from "../store/compact_store.ts";
 import { decodeBlob } from "../store/content_reader.ts";
-import { chunkBorders } from "../../wasm/codecs.ts";
+import { chunkBorders, deltaEncodeFast } from "../../wasm/codecs.ts";
+import type { NearRange } from "./file_runs.ts";
 
 /** How hard to try: how zstd encodes, at levels from 1 to 19. */
 export interface Effort {
@@ -37,7 +45,7 @@ export interface Effort {
   solid: ZstdEncodeOptions;
   /** And for the first COMPACT_DEEP_BYTES of a trace: a small one may take its time. */
   deep: ZstdEncodeOptions;
-  /** For the columns of events. */
+  /** For columns: those of events, and of differences. */
   events: ZstdEncodeOptions;
 }
 
@@ -100,6 +108,9 @@ export class BlobMaker {
   readonly #pending = new Map<string, number>();
   /** Blobs of the rows that are pending. */
   readonly #made = new Map<number, Blob>();
+  /** Values of rows of content that were packed last, the oldest first, with their envelope. */
+  readonly #recent = new Map<number, Uint8Array>();
+  #recentBytes = 0;
   /** Where bases may lie beside what is stored. */
   local: LocalContent | undefined;
   /** What was `local` last and is stored: most bases lie in it, and need not be unpacked. */
@@ -128,10 +139,28 @@ export class BlobMaker {
   }
 
   /**
-   * Stores a run of content. `baseAt` names what the bytes from an offset on are likely to resemble. Large content is cut where its
-   * bytes say so: it may come again, in parts.
+   * Stores a run of content. `baseAt` names what the bytes from an offset on are likely to resemble, `nearAt` what a large part of them. Large
+   * content that differs from it in more than a few places is cut where its bytes say so: it may come again, in parts.
    */
-  make(bytes: Uint8Array, baseAt: (offset: number) => BlobBase | undefined): Blob[] {
+  make(
+    bytes: Uint8Array,
+    baseAt: (offset: number) => BlobBase | undefined,
+    nearAt?: (offset: number) => NearRange | undefined,
+  ): Blob[] {
+    const blobs: Blob[] = [];
+    for (let start = 0; start < bytes.length;) {
+      const near = nearAt?.(start);
+      const part = bytes.subarray(start, start + (near?.length ?? bytes.length));
+      const difference = near === undefined ? undefined : this.#difference(part, near);
+      const from = start;
+      if (difference !== undefined) blobs.push(difference);
+      else blobs.push(...this.#chunks(part, (offset) => baseAt(from + offset)));
+      start += part.length;
+    }
+    return blobs;
+  }
+
+  #chunks(bytes: Uint8Array, baseAt: (offset: number) => BlobBase | undefined): Blob[] {
     if (bytes.length < CHUNKED_BYTES_MIN) return [this.#one(bytes, baseAt(0))];
     const blobs: Blob[] = [];
     let start = 0;
@@ -170,9 +199,65 @@ export class BlobMaker {
     return this.#put(bytes, other.stored.length < stored.length ? other : blob);
   }
 
+  /** A row of content was packed; what follows is likely to be a difference from it. Takes over its value. */
+  keep(id: number, value: Uint8Array): void {
+    this.#recentBytes += value.length - (this.#recent.get(id)?.length ?? 0);
+    this.#recent.set(id, value);
+    for (const [oldest, bytes] of this.#recent) {
+      if (this.#recentBytes <= DELTA_RECENT_BYTES_MAX) break;
+      this.#recent.delete(oldest);
+      this.#recentBytes -= bytes.length;
+      releaseBytes(bytes);
+    }
+  }
+
+  /** Large content as a difference from a range of earlier content; undefined: it would take too much for that. */
+  #difference(bytes: Uint8Array, near: NearRange): Blob | undefined {
+    if (bytes.length > DELTA_SECTION_BYTES_MAX) return undefined;
+    const series = this.#chainOf(near.range);
+    if (series === undefined) return undefined;
+    const base = this.#bytesOf(series.base);
+    const stored = deltaEncodeFast(base, bytes, {
+      level: this.#effort.events.level,
+      start: series.base === near.range ? near.start : 0,
+      extraMax: bytes.length * DELTA_EXTRA_PART_MAX,
+    });
+    if (stored === undefined || stored.length > bytes.length * DELTA_PART_MAX) return undefined;
+    const checksum = Bun.hash.xxHash3(bytes);
+    const { length } = bytes;
+    return this.#put(bytes, { length, codec: Codec.DELTA, checksum, stored, ...series }, base);
+  }
+
+  /** A range, or what it is a difference from itself if its chain is too long for one more. */
+  #chainOf(range: BlobBase): SeriesBase | undefined {
+    let base: BlobBase | undefined = range;
+    let most = DELTA_CHAIN_MAX;
+    for (let steps = 0; base !== undefined && steps <= SERIES_INDEX_MAX; steps++) {
+      if (base.length > DELTA_BASE_WINDOW_BYTES) return undefined;
+      const blobs = this.#blobsOf(base);
+      const index = 1 + blobs.reduce((max, blob) => Math.max(max, blob.index), 0);
+      if (index <= most) return { base, index };
+      most = DELTA_ANCHOR_CHAIN_MAX;
+      base = olderRange(blobs);
+    }
+    return undefined;
+  }
+
+  /** The blobs of stored content that a range goes over, wherever they are stored; none of a raw row. */
+  #blobsOf({ row, offset, length }: BlobBase): Blob[] {
+    const { content } = this.#store;
+    const packed = content.packed(row);
+    if (packed === undefined) return [];
+    const from = offset - (offset >= PACKED_POINTER ? PACKED_POINTER : 0);
+    const [first, last] = [blobAt(packed, from), blobAt(packed, from + length - 1)];
+    return packed.blobs.slice(first, last + 1).map((blob) =>
+      blob.codec === Codec.CONTENT ? content.blobOf(blob.row ?? 0, 0) ?? blob : blob
+    );
+  }
+
   /** Checks a blob, and gives it a row of its own if it is large. */
-  #put(bytes: Uint8Array, blob: Blob): Blob {
-    this.#check(bytes, blob);
+  #put(bytes: Uint8Array, blob: Blob, base?: Uint8Array): Blob {
+    this.#check(bytes, blob, base);
     if (blob.stored.length < CONTENT_ROW_BYTES_MIN) return blob;
     const id = this.#store.reserveId();
     return this.#elsewhere(blob, id, { sort: "data", n: id });
@@ -242,7 +327,8 @@ export class BlobMaker {
   baseOf(near: BlobBase): SeriesBase | undefined {
     const whole = this.#blobOf(near);
     // a part of what was put together is no version of a series
-    const index = (whole?.length === near.length ? whole.index : 0) + 1;
+    const isKnown = whole?.length === near.length || whole?.codec === Codec.DELTA;
+    const index = (isKnown ? whole.index : 0) + 1;
     if (index > SERIES_INDEX_MAX) return undefined;
     const wanted = baseIndex(index);
     let base = near;
@@ -270,19 +356,43 @@ export class BlobMaker {
       const start = base.offset - PACKED_POINTER;
       return known.content.subarray(start, start + base.length);
     }
-    const { bytes, start } = this.#store.content.piece(base.row, base.offset);
-    const from = base.offset - start;
-    assert(from + base.length <= bytes.length, "a base must lie in one blob");
-    return bytes.subarray(from, from + base.length);
+    const recent = this.#recent.get(base.row);
+    if (recent === undefined) return this.#store.content.range(base);
+    this.#recent.delete(base.row);
+    this.#recent.set(base.row, recent);
+    const start = ENVELOPE_BYTES + base.offset;
+    return recent.subarray(start, start + base.length);
   }
 
-  #check(bytes: Uint8Array, blob: Blob): void {
+  #check(bytes: Uint8Array, blob: Blob, known?: Uint8Array): void {
     if (blob.codec === Codec.RAW) return;
-    const base = blob.base === undefined ? undefined : this.#bytesOf(blob.base);
+    const base = blob.base === undefined ? undefined : known ?? this.#bytesOf(blob.base);
     const again = decodeBlob(blob, base);
     assert(Buffer.compare(again, bytes) === 0, "what was compressed must come back");
     releaseBytes(again);
   }
+}
+
+/** The range that differences are made from, where they are more than one that which most of them are. */
+function olderRange(blobs: readonly Blob[]): BlobBase | undefined {
+  const ranges = new Map<number, { bytes: number; from: number; to: number }>();
+  for (const { base, length } of blobs) {
+    if (base === undefined) continue;
+    const [from, to] = [base.offset, base.offset + base.length];
+    const known = ranges.get(base.row) ?? { bytes: 0, from, to };
+    ranges.set(base.row, {
+      bytes: known.bytes + length,
+      from: Math.min(known.from, from),
+      to: Math.max(known.to, to),
+    });
+  }
+  let [best, bytes]: [BlobBase | undefined, number] = [undefined, 0];
+  for (const [row, range] of ranges) {
+    if (range.bytes <= bytes) continue;
+    bytes = range.bytes;
+    best = { row, offset: range.from, length: range.to - range.from };
+  }
+  return best;
 }
 
 /** The version that version `index` of a series is a difference from. */

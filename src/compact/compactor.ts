@@ -156,7 +156,7 @@ export class Compactor {
 
   #learn(cursor: EventCursor, row: number): void {
     learnNames(this.#bases, cursor);
-    learnContent(this.#bases, cursor, this.#store.content);
+    learnContent(this.#bases, cursor, { row, content: this.#store.content });
     this.#learnSolid(row);
   }
 
@@ -299,7 +299,7 @@ export class Compactor {
     const cursor = new EventCursor(unpacked);
     // names are learned already
     if (!packer.hasExtents) learnStreams(this.#bases, packer, first.id, this.#store.content);
-    else learnContent(this.#bases, cursor, this.#store.content);
+    else learnContent(this.#bases, cursor, { row: first.id, content: this.#store.content });
     this.#learnSolid(first.id);
     this.#state.fold(cursor, first.id, packer.hasNames);
   }
@@ -386,7 +386,11 @@ export class Compactor {
         const none = () => undefined;
         if (offset > next) blobs.push(...this.#maker.make(payload.subarray(next, offset), none));
         const bytes = payload.subarray(offset, offset + length);
-        blobs.push(...this.#maker.make(bytes, (from) => this.#bases.find(node, at + from)));
+        blobs.push(...this.#maker.make(
+          bytes,
+          (from) => this.#bases.find(node, at + from),
+          (from) => this.#bases.findRun(node, at + from, length - from),
+        ));
         next = offset + length;
       }
       if (next < payload.length) {
@@ -394,7 +398,7 @@ export class Compactor {
       }
       packed.push({ id, value: encodePackedRow(ValueKind.PACKED_DATA, blobs) });
       this.#garbageBytes += row.value.length;
-      releaseBytes(row.value);
+      this.#maker.keep(id, row.value);
     }
     return packed;
   }

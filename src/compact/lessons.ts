@@ -35,8 +35,14 @@ function learnName(bases: Bases, event: TraceEvent): void {
 }
 
 /** Learns where the bytes of files went. `row` is the id of the events' own row. */
-export function learnContent(bases: Bases, cursor: EventCursor, content: ContentReader): void {
+export function learnContent(
+  bases: Bases,
+  cursor: EventCursor,
+  where: { row: number; content: ContentReader },
+): void {
+  const { content } = where;
   const runs = new Map<number, Run[]>();
+  const [largeRuns, ownRuns] = [new Map<number, Run[]>(), new Map<number, Run[]>()];
   cursor.rewind();
   while (cursor.next()) {
     if ((cursor.flags & EventFlag.EXTENTS) === 0 || cursor.op === Op.OUTPUT) continue;
@@ -46,17 +52,35 @@ export function learnContent(bases: Bases, cursor: EventCursor, content: Content
     const start = isNameOp(cursor.op) ? 0 : cursor.offset;
     for (let index = 0; index < cursor.extentCount; index++) {
       const { row, offset, length, at } = cursor.extent(index);
+      const run = { node, row, offset, length, at: start + at };
       const last = list.at(-1);
-      const goesOn = last !== undefined && last.row === row &&
-        last.offset + last.length === offset;
-      if (goesOn) last.length += length;
-      else list.push({ node, row, offset, length, at: start + at });
+      if (last !== undefined && isBehind(last, run)) last.length += length;
+      else list.push(run);
+      addLarge(row === where.row ? ownRuns : largeRuns, run);
     }
   }
   for (const [node, list] of runs) {
-    bases.learn(node, list.flatMap((run) => partsOf(run, content)));
+    const [large, own] = [largeRuns.get(node) ?? [], ownRuns.get(node) ?? []];
+    // what stands in the row of its events is known as one run, or as none
+    const learned = own.length === 1 ? [...large, ...own] : large;
+    bases.learn(node, list.flatMap((run) => partsOf(run, content)), learned);
   }
   bases.settle();
+}
+
+/** Whether a run goes on in its row where another ends. */
+function isBehind(before: Run, { row, offset }: Run): boolean {
+  return before.row === row && before.offset + before.length === offset;
+}
+
+/** Adds a run that goes on in the file too. */
+function addLarge(runs: Map<number, Run[]>, run: Run): void {
+  let list = runs.get(run.node);
+  if (list === undefined) runs.set(run.node, list = []);
+  const last = list.at(-1);
+  const goesOn = last !== undefined && isBehind(last, run) && last.at + last.length === run.at;
+  if (goesOn) last.length += run.length;
+  else list.push({ ...run });
 }
 
 /** As `learnContent`, for a row just packed whose events have no content elsewhere: the packer knows all of it. */
@@ -66,10 +90,11 @@ export function learnStreams(
   row: number,
   content: ContentReader,
 ): void {
-  for (const [index, { key, bytes, at }] of packer.streams.entries()) {
+  for (const [index, { key, bytes, at, isRun }] of packer.streams.entries()) {
     if (key < 0) continue;
     const offset = PACKED_POINTER + (packer.starts[index] ?? 0);
-    bases.learn(key, partsOf({ node: key, row, offset, length: bytes, at }, content));
+    const run = { node: key, row, offset, length: bytes, at };
+    bases.learn(key, partsOf(run, content), isRun ? [run] : []);
   }
   bases.settle();
 }

@@ -27,6 +27,7 @@ import type { CompactStore } from "../store/compact_store.ts";
 import type { JsonObject } from "../store/schema.ts";
 import { decodeBlob } from "../store/content_reader.ts";
 import type { Row } from "../store/trace_rows.ts";
+import { deltaRecompress } from "../../wasm/codecs.ts";
 import { type Effort, SMALL_BYTES } from "./blob_maker.ts";
 
 /** See the head of the file. */
@@ -114,6 +115,9 @@ export class Repacker {
       const columns = zstdDecode(stored, { maxBytes: blob.length });
       return this.#smaller(blob, zstdEncode(columns, this.#effort.events), undefined);
     }
+    if (codec === Codec.DELTA) {
+      return this.#smaller(blob, deltaRecompress(stored, this.#effort.events), this.#baseOf(blob));
+    }
     if (codec !== Codec.ZSTD && codec !== Codec.PREFIX) return blob;
     const { content } = this.#store;
     const bytes = content.piece(at.row, at.offset).bytes;
@@ -123,9 +127,7 @@ export class Repacker {
   }
 
   #baseOf({ base }: Blob): Uint8Array | undefined {
-    if (base === undefined) return undefined;
-    const { bytes, start } = this.#store.content.piece(base.row, base.offset);
-    return bytes.subarray(base.offset - start, base.offset - start + base.length);
+    return base === undefined ? undefined : this.#store.content.range(base);
   }
 
   #how({ length }: Blob): ZstdEncodeOptions {

@@ -20,6 +20,7 @@ import { PACKED_POINTER } from "../format/packed_layout.ts";
 import type { Blob, BlobBase, PackedRow } from "../format/packed_row.ts";
 import type { Bases } from "./bases.ts";
 import type { BlobMaker, LocalContent } from "./blob_maker.ts";
+import type { NearRange } from "./file_runs.ts";
 
 /** Where the payload of a segment goes: its bytes, and the blobs that they become. */
 export interface Laid {
@@ -44,6 +45,8 @@ interface Run {
   length: number;
   /** Undefined: it has no earlier version. */
   baseAt: ((offset: number) => BlobBase | undefined) | undefined;
+  /** What large parts of it are likely to resemble. */
+  nearAt: ((offset: number) => NearRange | undefined) | undefined;
   blobs: Blob[];
 }
 
@@ -65,19 +68,22 @@ export function layOut(packer: EventPacker, options: LayOutOptions): Laid {
   const starts: number[] = new Array(streams.length).fill(0);
   const runs: Run[] = [];
   let next = 0;
-  for (const [index, { key, bytes, at }] of streams.entries()) {
+  for (const [index, { key, bytes, at, isRun }] of streams.entries()) {
     const lot = lots[index];
     if (lot?.alone !== true) continue;
     const length = streams[lot.before]?.bytes ?? 0;
-    const near = { row, offset: PACKED_POINTER + (starts[lot.before] ?? 0), length };
+    const local = { row, offset: PACKED_POINTER + (starts[lot.before] ?? 0), length };
     const hasBase = lot.before >= 0 || (key >= 0 && bases.find(key, at) !== undefined);
     const baseAt = !hasBase
       ? undefined
       : lot.before >= 0
-      ? () => near
+      ? () => local
       : (offset: number) => bases.find(key, at + offset);
     starts[index] = next;
-    runs.push({ start: next, length: bytes, baseAt, blobs: [] });
+    const nearAt = hasBase && lot.before < 0 && isRun
+      ? (offset: number) => bases.findRun(key, at + offset, bytes - offset)
+      : undefined;
+    runs.push({ start: next, length: bytes, baseAt, nearAt, blobs: [] });
     next += bytes;
   }
   const together = next;
@@ -152,7 +158,7 @@ function store(runs: readonly Run[], maker: BlobMaker, local: LocalContent): voi
     for (const run of runs) {
       if ((run.baseAt !== undefined) !== withBase) continue;
       const bytes = local.content.subarray(run.start, run.start + run.length);
-      run.blobs = maker.make(bytes, run.baseAt ?? none);
+      run.blobs = maker.make(bytes, run.baseAt ?? none, run.nearAt);
     }
   }
 }
@@ -215,7 +221,7 @@ function storeTogether(
     const bytes = content.subarray(start, end);
     const blob = maker.lines(bytes, columns, near === undefined ? undefined : maker.baseOf(near));
     near = storeSolid(runs, { from, to: start, near }, options);
-    runs.push({ start, length: bytes.length, baseAt: undefined, blobs: [blob] });
+    runs.push({ start, length: bytes.length, baseAt: undefined, nearAt: undefined, blobs: [blob] });
     from = end;
   }
   storeSolid(runs, { from, to: content.length, near }, options);
@@ -235,7 +241,7 @@ function storeSolid(
   for (let start = part.from; start < part.to; start += size) {
     const bytes = content.subarray(start, Math.min(part.to, start + size));
     const blob = maker.solid(bytes, near === undefined ? undefined : maker.baseOf(near), deep);
-    runs.push({ start, length: bytes.length, baseAt: undefined, blobs: [blob] });
+    runs.push({ start, length: bytes.length, baseAt: undefined, nearAt: undefined, blobs: [blob] });
     near = { row, offset: PACKED_POINTER + start, length: bytes.length };
   }
   return near;

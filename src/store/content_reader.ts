@@ -3,14 +3,17 @@
  * from others (docs/FORMAT.md, "Packed rows"). A chain of differences is followed in a loop and is bounded; each blob's checksum is
  * compared whenever it is unpacked. Rows and unpacked blobs are kept up to a bound in bytes; callers must not change them.
  */
+import { Buffer } from "node:buffer";
 import { assert } from "../base/assert.ts";
-import { BLOB_CHAIN_MAX, READER_CACHE_BYTES_MAX } from "../base/limits.ts";
+import { BLOB_CHAIN_MAX, BLOB_SHARED_BYTES_MAX, READER_CACHE_BYTES_MAX } from "../base/limits.ts";
 import { unwrapAny, ValueKind } from "../format/envelope.ts";
+import { deltaApply } from "../format/delta_decoder.ts";
 import { decodeLines } from "../format/lines_decoder.ts";
 import { PACKED_POINTER } from "../format/packed_layout.ts";
 import {
   type Blob,
   blobAt,
+  type BlobBase,
   Codec,
   corruptRow,
   type PackedRow,
@@ -34,12 +37,23 @@ interface OpenRow {
   pointerBase: number;
 }
 
-/** A blob on the way down a chain. */
-interface Link {
+/** A blob on the way down, and the blobs that it is a difference from. */
+interface Step {
   key: number;
   blob: Blob;
-  /** Where its base begins in the next link's bytes. */
+  base: Base | undefined;
+}
+
+/** A range of a row's content. */
+interface Base {
+  /** Of a raw row: all of it, the range begins at `from`. */
+  payload?: Uint8Array;
+  /** Of a packed one: the blobs that it goes over, the first one's start is `from` before the range. */
+  row: number;
+  first: number;
+  last: number;
   from: number;
+  length: number;
 }
 
 /** A key of the cache for a blob: rows have ids below 2^32. */
@@ -72,6 +86,21 @@ export class ContentReader {
     return this.#rows.check(() => {
       const { index, start } = place(open, offset);
       return { bytes: this.#unpack(row, index), start };
+    });
+  }
+
+  /** A range of a row's content, which may go over several blobs. @throws {DiffKeeperError} `data_corrupt` */
+  range(range: BlobBase): Uint8Array {
+    const open = this.#row(range.row);
+    return this.#rows.check(() => {
+      const base = this.#base(range);
+      const parts = new Map<number, Uint8Array>();
+      for (let index = base.first; open.packed !== undefined && index <= base.last; index++) {
+        parts.set(keyOf(range.row, index), this.#unpack(range.row, index));
+      }
+      const bytes = gather(base, (key) => parts.get(key));
+      assert(bytes !== undefined, "a range has bytes");
+      return bytes;
     });
   }
 
@@ -137,38 +166,55 @@ export class ContentReader {
     }
   }
 
-  /** Goes down the chain to a blob that needs no other, then unpacks upwards. */
+  /** Goes down to blobs that need no other, then unpacks upwards. */
   #unpack(row: number, index: number): Uint8Array {
-    const links: Link[] = [];
-    let bytes: Uint8Array | undefined;
-    let at = { row, index };
-    while (bytes === undefined) {
-      const key = at.row * BLOBS_PER_ROW + at.index;
-      bytes = this.#blobs.get(key);
-      if (bytes !== undefined) break;
-      const blob = this.#row(at.row).packed?.blobs[at.index];
-      assert(blob !== undefined, "a blob must be asked for by its index");
-      if (links.length >= BLOB_CHAIN_MAX) throw corruptRow("a chain of differences is too long");
-      const base = blob.codec === Codec.CONTENT
-        ? { row: blob.row ?? 0, offset: 0, length: blob.length }
-        : blob.base;
-      if (base === undefined) {
-        bytes = this.#decode(key, blob, undefined);
-        break;
+    // what differences from several blobs need: others may need it too, and the cache may be too small for all of it
+    const shared = new Map<number, Uint8Array>();
+    let sharedBytes = 0;
+    let last: { key: number; bytes: Uint8Array } | undefined;
+    const known = (key: number) =>
+      shared.get(key) ?? (last?.key === key ? last.bytes : this.#blobs.get(key));
+    const open: Step[] = [];
+    for (let next: number | undefined = keyOf(row, index);;) {
+      if (next !== undefined) {
+        const bytes = open.length === 0 ? this.#blobs.get(next) : undefined;
+        if (bytes !== undefined) return bytes;
+        if (open.length >= BLOB_CHAIN_MAX) throw corruptRow("a chain of differences is too long");
+        open.push(this.#step(next));
       }
-      const open = this.#row(base.row);
-      const found = open.packed === undefined ? undefined : place(open, base.offset);
-      links.push({ key, blob, from: base.offset - (found?.start ?? 0) });
-      if (found === undefined) bytes = open.payload;
-      else at = { row: base.row, index: found.index };
+      const step = open.at(-1);
+      assert(step !== undefined, "what was asked for is the last to be done");
+      next = missingIn(step.base, known);
+      if (next !== undefined) continue;
+      const bytes = this.#decode(step.key, step.blob, gather(step.base, known));
+      open.pop();
+      const above = open.at(-1);
+      if (above === undefined) return bytes;
+      if (above.base !== undefined && above.base.last > above.base.first) {
+        shared.set(step.key, bytes);
+        sharedBytes += bytes.length;
+        if (sharedBytes > BLOB_SHARED_BYTES_MAX) throw corruptRow("a difference needs too much");
+      }
+      last = { key: step.key, bytes };
     }
-    for (let link = links.pop(); link !== undefined; link = links.pop()) {
-      const { key, blob, from } = link;
-      const length = blob.base?.length ?? blob.length;
-      if (from + length > bytes.length) throw corruptRow("a base is cut");
-      bytes = this.#decode(key, blob, bytes.subarray(from, from + length));
-    }
-    return bytes;
+  }
+
+  #step(key: number): Step {
+    const blob = this.#row(Math.floor(key / BLOBS_PER_ROW)).packed?.blobs[key % BLOBS_PER_ROW];
+    assert(blob !== undefined, "a blob must be asked for by its index");
+    const base = blob.codec === Codec.CONTENT
+      ? { row: blob.row ?? 0, offset: 0, length: blob.length }
+      : blob.base;
+    return { key, blob, base: base === undefined ? undefined : this.#base(base) };
+  }
+
+  #base({ row, offset, length }: BlobBase): Base {
+    const { packed, payload, pointerBase } = this.#row(row);
+    const from = offset - pointerBase;
+    if (packed === undefined) return { payload, row, first: 0, last: 0, from, length };
+    const first = blobAt(packed, from);
+    const last = blobAt(packed, from + length - 1);
+    return { row, first, last, from: from - (packed.starts[first] ?? 0), length };
   }
 
   #decode(key: number, blob: Blob, base: Uint8Array | undefined): Uint8Array {
@@ -182,6 +228,44 @@ export class ContentReader {
   }
 }
 
+function keyOf(row: number, index: number): number {
+  return row * BLOBS_PER_ROW + index;
+}
+
+/** The first blob of a range that is not unpacked yet. */
+function missingIn(
+  base: Base | undefined,
+  known: (key: number) => Uint8Array | undefined,
+): number | undefined {
+  if (base === undefined || base.payload !== undefined) return undefined;
+  for (let index = base.first; index <= base.last; index++) {
+    const key = keyOf(base.row, index);
+    if (known(key) === undefined) return key;
+  }
+  return undefined;
+}
+
+/** The bytes of a range, in one piece: a view where they lie in one blob. */
+function gather(
+  base: Base | undefined,
+  known: (key: number) => Uint8Array | undefined,
+): Uint8Array | undefined {
+  if (base === undefined) return undefined;
+  const { payload, row, first, last, from, length } = base;
+  const parts: Uint8Array[] = payload === undefined ? [] : [payload];
+  if (payload === undefined) {
+    for (let index = first; index <= last; index++) {
+      const bytes = known(keyOf(row, index));
+      assert(bytes !== undefined, "what a range goes over must be unpacked");
+      parts.push(bytes);
+    }
+  }
+  const [only] = parts;
+  const whole = parts.length === 1 && only !== undefined ? only : Buffer.concat(parts);
+  if (from < 0 || from + length > whole.length) throw corruptRow("a base is cut");
+  return whole.subarray(from, from + length);
+}
+
 /** What a blob holds. @throws {DiffKeeperError} `data_corrupt`; the checksum is the caller's. */
 export function decodeBlob(blob: Blob, base: Uint8Array | undefined): Uint8Array {
   switch (blob.codec) {
@@ -193,6 +277,9 @@ export function decodeBlob(blob: Blob, base: Uint8Array | undefined): Uint8Array
       return decodeLines(zstdDecode(blob.stored, { maxBytes: blob.length }), blob.length);
     case Codec.PREFIX:
       return zstdDecodeExact(blob.stored, blob.length, base);
+    case Codec.DELTA:
+      assert(base !== undefined, "a difference has a base");
+      return deltaOf(base, blob);
     case Codec.GONE:
       throw corruptRow("a pointer leads to content that was dropped");
     case Codec.CONTENT:
@@ -201,6 +288,12 @@ export function decodeBlob(blob: Blob, base: Uint8Array | undefined): Uint8Array
     default:
       throw corruptRow("a blob has an unknown codec");
   }
+}
+
+function deltaOf(base: Uint8Array, { stored, length }: Blob): Uint8Array {
+  const bytes = deltaApply(base, stored, { maxBytes: length });
+  if (bytes.length !== length) throw corruptRow("a difference makes fewer bytes than it must");
+  return bytes;
 }
 
 /** The blob that a pointer's offset lies in, and the offset at which pointers into it begin. */

@@ -15,6 +15,19 @@
 /* A match must beat the present alignment by this many bytes before the alignment is given up. */
 #define GAIN_MIN 8
 #define PAIRS 65536
+/* Strings of the base that the table knows, where there is no time for the array. */
+#define HASH_BYTES 16
+#define HASH_STEP 8
+/* Of HASH_BYTES so many must be equal to go on with an alignment, and to come back to one. */
+#define FOLLOW_MIN 6
+#define AGAIN_MIN 10
+/* In a table of numbers most bytes are equal with any alignment: of TABLE_LOOK bytes so many are if it is the right one. */
+#define TABLE_LOOK 64
+#define TABLE_GOOD 56
+#define TABLE_GAIN 6
+#define TABLE_STEP 4
+#define TABLE_REACH 512
+#define TABLE_GAP 1024
 
 /* What the TypeScript side lays out; all pointers into its memory. */
 struct delta {
@@ -35,12 +48,17 @@ struct delta {
     i32 copy_min;
     /* Where in the base the target is thought to begin, 0 to base_bytes. */
     i32 start;
+    /* 2^hashes_log words: 1 + where a string of HASH_BYTES stands in the base, at every HASH_STEP-th place. 0: the array is used. */
+    u32 *hashes;
+    i32 hashes_log;
     /* Results: entries of 4 numbers; differences grow up from `bytes`, other bytes down from its end. */
     u8 *control;
     i32 control_bytes;
     u8 *bytes;
     i32 diff_bytes;
     i32 extra_bytes;
+    /* 0, or where the same differences go as those of words. */
+    u8 *words;
 };
 
 /* Where the scan stands. */
@@ -131,6 +149,34 @@ static i32 search(const struct delta *d, i32 at, i32 *position) {
     return best;
 }
 
+INLINE u32 hash_slot(const struct delta *d, const u8 *at) {
+    u64 sum = load64(at) * 0x9E3779B97F4A7C15ull + load64(at + 8);
+    return (u32)((sum ^ sum >> 29) * 0x9E3779B97F4A7C15ull >> (64 - d->hashes_log));
+}
+
+/* Of equal strings the first one stays. */
+static void build_hashes(struct delta *d) {
+    __builtin_memset(d->hashes, 0, (u32)4 << d->hashes_log);
+    for (i32 i = 0; i + HASH_BYTES <= d->base_bytes; i += HASH_STEP) {
+        u32 *slot = d->hashes + hash_slot(d, d->base + i);
+        if (*slot == 0) *slot = (u32)i + 1;
+    }
+    d->ready = 1;
+}
+
+/* The match of the target at `at` that the table knows; 0 if there is none. */
+static i32 look_up(struct delta *d, i32 at, i32 *position) {
+    i32 rest = d->target_bytes - at;
+    if (rest < HASH_BYTES) return 0;
+    if (!d->ready) build_hashes(d);
+    u32 known = d->hashes[hash_slot(d, d->target + at)];
+    if (known == 0) return 0;
+    *position = (i32)known - 1;
+    i32 max = least(rest, d->base_bytes - *position);
+    i32 length = common_prefix(d->base + *position, d->target + at, max);
+    return length < HASH_BYTES ? 0 : length;
+}
+
 /* Sets length and position of the match at s->at; 0 if it is below MATCH_MIN. Returns 0 if the suffix array is needed. */
 INLINE int longest(struct delta *d, struct scan *s) {
     i32 inherited = s->length > MATCH_SURE ? s->length - 1 : 0;
@@ -174,6 +220,22 @@ static void put_number(struct delta *d, u32 value) {
     d->control[d->control_bytes++] = (u8)value;
 }
 
+/* Differences of words where the base has them, from its beginning on, and of bytes before the first and behind the last one. */
+static void put_words(struct delta *d, i32 t, i32 b, i32 length) {
+    const u8 *target = d->target + t, *base = d->base + b;
+    u8 *out = d->words + d->diff_bytes;
+    i32 i = 0;
+    for (; i < length && (b + i) % 4 != 0; i++) out[i] = (u8)(target[i] - base[i]);
+    for (; i + 4 <= length; i += 4) {
+        u32 x, y;
+        __builtin_memcpy(&x, target + i, 4);
+        __builtin_memcpy(&y, base + i, 4);
+        x -= y;
+        __builtin_memcpy(out + i, &x, 4);
+    }
+    for (; i < length; i++) out[i] = (u8)(target[i] - base[i]);
+}
+
 /* Tells `length` bytes of target at `t` as differences from base at `b`, equal runs as copies, then what follows. */
 static void tell(struct delta *d, i32 t, i32 b, i32 length, i32 extra, i32 seek) {
     const u8 *target = d->target + t, *base = d->base + b;
@@ -189,6 +251,7 @@ static void tell(struct delta *d, i32 t, i32 b, i32 length, i32 extra, i32 seek)
         }
         u8 *out = d->bytes + d->diff_bytes;
         for (i32 j = 0; j < to - from; j++) out[j] = (u8)(target[from + j] - base[from + j]);
+        if (d->words) put_words(d, t + from, b + from, to - from);
         d->diff_bytes += to - from;
         int last = to == length;
         put_number(d, (u32)copy);
@@ -267,6 +330,113 @@ static void tell_up_to(struct delta *d, struct scan *s) {
 INLINE int is_aligned(const struct delta *d, const struct scan *s, i32 at) {
     i32 position = at + s->shift;
     return position >= 0 && position < d->base_bytes && d->base[position] == d->target[at];
+}
+
+/* How many of eight bytes are equal. */
+INLINE i32 equal_of_8(const u8 *a, const u8 *b) {
+    const u64 low = 0x7F7F7F7F7F7F7F7Full;
+    u64 x = load64(a) ^ load64(b);
+    return __builtin_popcountll(~((((x & low) + low) | x) | low));
+}
+
+/* How many of the HASH_BYTES at `at` are equal with this shift; 0 where they do not all lie in base and target. */
+INLINE i32 equal_of_16(const struct delta *d, i32 at, i32 shift) {
+    i32 position = at + shift;
+    if (position < 0 || position + HASH_BYTES > d->base_bytes || at + HASH_BYTES > d->target_bytes) return 0;
+    const u8 *base = d->base + position, *target = d->target + at;
+    return equal_of_8(base, target) + equal_of_8(base + 8, target + 8);
+}
+
+/* How many of `bytes`, a multiple of 8, are equal; 0 where they do not all lie in base and target. */
+static i32 equal_of(const struct delta *d, i32 at, i32 shift, i32 bytes) {
+    i32 position = at + shift, sum = 0;
+    if (position < 0 || position + bytes > d->base_bytes || at + bytes > d->target_bytes) return 0;
+    for (i32 i = 0; i < bytes; i += 8) sum += equal_of_8(d->base + position + i, d->target + at + i);
+    return sum;
+}
+
+/* An alignment near this one that is clearly better: in a table an entry may have come or gone. This one if there is none. */
+static i32 better(const struct delta *d, i32 at, i32 shift) {
+    i32 own = equal_of(d, at, shift, TABLE_LOOK);
+    if (own >= TABLE_GOOD) return shift;
+    i32 best = own + TABLE_GAIN, found = shift;
+    for (i32 by = TABLE_STEP; by <= TABLE_REACH; by += TABLE_STEP) {
+        for (i32 way = -1; way <= 1; way += 2) {
+            i32 equal = equal_of(d, at, shift + way * by, TABLE_LOOK);
+            if (equal <= best) continue;
+            best = equal;
+            found = shift + way * by;
+        }
+    }
+    if (found == shift) return shift;
+    i32 far = 4 * TABLE_LOOK;
+    return equal_of(d, at, found, far) > equal_of(d, at, shift, far) + 2 * TABLE_GAIN ? found : shift;
+}
+
+/* Goes on from `at` as long as enough of what is near is equal. Returns where that ends, with a better alignment if there is one. */
+static i32 follow(const struct delta *d, i32 at, i32 *shift) {
+    i32 look = at + TABLE_LOOK, gap = TABLE_LOOK;
+    for (;;) {
+        i32 position = at + *shift;
+        i32 rest = least(d->target_bytes - at, d->base_bytes - position);
+        if (position >= 0 && rest > 0) at += common_prefix(d->base + position, d->target + at, rest);
+        if (equal_of_16(d, at, *shift) < FOLLOW_MIN) return at;
+        if (at >= look) {
+            /* What is no table is looked at less and less. */
+            gap = least(2 * gap, TABLE_GAP);
+            look = at + gap;
+            i32 found = better(d, at, *shift);
+            if (found != *shift) {
+                *shift = found;
+                return at;
+            }
+        }
+        at += 8;
+    }
+}
+
+/* Ends the present alignment at `at`: another one begins there. */
+static void realign(struct delta *d, struct scan *s, i32 at, i32 shift) {
+    s->at = at;
+    s->position = at + shift;
+    tell_up_to(d, s);
+}
+
+/*
+ * Scans the whole window with the table of strings: an alignment is followed while it is good, and then another is looked for, first
+ * the one before, which what was inserted or moved only interrupted.
+ */
+EXPORT("delta_run_fast")
+void delta_run_fast(struct delta *d) {
+    struct scan s = { .told_base = d->start, .shift = d->start };
+    /* At first what ends alike. */
+    i32 before = d->base_bytes - d->target_bytes;
+    d->control_bytes = d->diff_bytes = d->extra_bytes = 0;
+    while (s.at < d->target_bytes) {
+        i32 shift = s.shift;
+        i32 at = follow(d, s.at, &shift);
+        for (; shift == s.shift; at++) {
+            if (at + HASH_BYTES > d->target_bytes) {
+                at = d->target_bytes;
+                break;
+            }
+            if (equal_of_16(d, at, s.shift) >= AGAIN_MIN) break;
+            if (equal_of_16(d, at, before) >= AGAIN_MIN) {
+                shift = before;
+                break;
+            }
+            if (look_up(d, at, &s.position)) {
+                shift = s.position - at;
+                break;
+            }
+        }
+        if (shift != s.shift && at < d->target_bytes) {
+            before = s.shift;
+            realign(d, &s, at, shift);
+        }
+        s.at = at;
+    }
+    tell_up_to(d, &s);
 }
 
 /*

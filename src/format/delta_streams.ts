@@ -2,7 +2,7 @@
  * What a difference consists of before it is compressed: three streams, as the C code (c/delta.c) and its twin make them,
  * and a cursor over the first of them. The cursor trusts nothing: any bytes give entries or `data_corrupt`.
  */
-import { DiffKeeperError } from "../src/base/error.ts";
+import { DiffKeeperError } from "../base/error.ts";
 
 /** The streams of one section. */
 export interface DeltaStreams {
