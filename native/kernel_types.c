@@ -254,12 +254,40 @@ static void keep_parts(struct all *all, u32 id)
 	}
 }
 
+/*
+ * What stands for a type to which no name leads. A module may have types that embed it, and names that lead to those: so it keeps its
+ * sort, and what it leads to if that is short or has no name. Functions, which are half of all types, become nothing.
+ */
+static struct type stand_in(const struct all *all, u32 id)
+{
+	const struct type *t = type_of(all, id);
+	switch (KIND(t)) {
+	case STRUCT: case UNION: case ENUM: case ENUM64:
+		return (struct type){ 0, KIND(t) << 24, t->target };
+	default:
+		return (struct type){ 0, FWD << 24, 0 };
+	}
+}
+
+static int is_whole(const struct all *all, u32 id)
+{
+	const struct type *t = type_of(all, id);
+	switch (KIND(t)) {
+	case INT: case PTR: case ARRAY: case TYPEDEF: case VOLATILE: case CONST: case RESTRICT: case FLOAT: case TYPE_TAG:
+		return 1;
+	case STRUCT: case UNION:
+		return all->is_kept[id] || t->name == 0;
+	default:
+		return all->is_kept[id];
+	}
+}
+
 /* The same types by the same numbers, without what is not kept. */
 static u8 *shortened(const struct all *all, u32 *bytes)
 {
 	u32 types = 0;
 	for (u32 id = 1; id < all->count; id++)
-		types += sizeof(struct type) + (all->is_kept[id] ? 4 * words_behind(type_of(all, id)) : 0);
+		types += sizeof(struct type) + (is_whole(all, id) ? 4 * words_behind(type_of(all, id)) : 0);
 	struct header header = { MAGIC, 1, 0, sizeof(header), 0, types, types, all->strings_bytes };
 	u8 *made = malloc(sizeof(header) + types + all->strings_bytes);
 	if (!made) return 0;
@@ -268,9 +296,9 @@ static u8 *shortened(const struct all *all, u32 *bytes)
 	for (u32 id = 1; id < all->count; id++) {
 		const struct type *t = type_of(all, id);
 		u32 size = sizeof(*t) + 4 * words_behind(t);
-		struct type nameless = { 0, FWD << 24, 0 };
-		if (all->is_kept[id]) memcpy(to, t, size);
-		else memcpy(to, &nameless, size = sizeof(nameless));
+		struct type other = stand_in(all, id);
+		if (is_whole(all, id)) memcpy(to, t, size);
+		else memcpy(to, &other, size = sizeof(other));
 		to += size;
 	}
 	memcpy(to, all->strings, all->strings_bytes);
