@@ -10,6 +10,7 @@ import {
   DELTA_INPUT_BYTES_MAX,
   DELTA_SECTION_BYTES_MAX,
 } from "../src/base/limits.ts";
+import { releaseBytes } from "../src/base/release.ts";
 import { DELTA_BYTES, DELTA_WORDS, readBody } from "../src/format/delta_decoder.ts";
 import { type DeltaStreams, NumberReader, toColumns } from "../src/format/delta_streams.ts";
 import { BaseWindow } from "./delta_window.ts";
@@ -102,10 +103,15 @@ export function deltaEncodeFast(
     const parts = sectionParts({ ...section, streams: { ...streams, diff } }, level);
     return Buffer.concat([Uint8Array.of(version, ...number(target.length)), ...parts]);
   };
-  const bytes = as(DELTA_BYTES, streams.diff);
-  if (bytes.length < WORDS_TRIED_BYTES_MIN) return bytes;
-  const words = as(DELTA_WORDS, window.words(streams.diff.length));
-  return words.length < bytes.length ? words : bytes;
+  let best = as(DELTA_BYTES, streams.diff);
+  if (best.length >= WORDS_TRIED_BYTES_MIN) {
+    const words = window.words(streams.diff.length);
+    const other = as(DELTA_WORDS, words);
+    if (other.length < best.length) best = other;
+    releaseBytes(words);
+  }
+  releaseBytes(streams.diff);
+  return best;
 }
 
 /** The same delta with its streams compressed anew. @throws {DiffKeeperError} `data_corrupt`. */
@@ -126,7 +132,9 @@ function sectionParts({ bytes, baseStart, streams }: DeltaSection, level: number
   const { columns, entries } = toColumns(streams.control);
   const head = [bytes, baseStart, entries, diff.length, extra.length].flatMap(number);
   const body = Buffer.concat([columns, diff, extra]);
-  return [Uint8Array.from(head), ...stored(body, level)];
+  const parts = stored(body, level);
+  if (!parts.includes(body)) releaseBytes(body);
+  return [Uint8Array.from(head), ...parts];
 }
 
 function number(value: number): number[] {

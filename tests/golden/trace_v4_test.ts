@@ -20,6 +20,7 @@ test("the golden trace has every codec, keyframes, and packed rows of every sort
     Codec.RAW,
     Codec.ZSTD,
     Codec.PREFIX,
+    Codec.DELTA,
     Codec.CONTENT,
     Codec.LINES,
   ]);

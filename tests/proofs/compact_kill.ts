@@ -48,7 +48,7 @@ export async function checkKills(checks: Checks, kills: number, seed: number): P
   const folder = scratch("compact-kill");
   const [raw, whole, dir] = ["raw", "whole", "killed"].map((name) => join(folder, name));
   if (raw === undefined || whole === undefined || dir === undefined) return;
-  makeTrace(raw, seed);
+  makeTrace(raw, seed, { functions: 2_800 });
   const wanted = timelineOf(raw);
   cpSync(raw, whole, { recursive: true });
   const startedAt = performance.now();

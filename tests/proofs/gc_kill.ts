@@ -45,7 +45,7 @@ export async function checkGcKills(checks: Checks, kills: number, seed: number):
   let bad = 0;
   for (const kind of ["raw", "packed"] as const) {
     const [first, dir] = [join(folder, kind), join(folder, `${kind}-killed`)];
-    (kind === "raw" ? makeTrace : makePackedTrace)(first, seed);
+    (kind === "raw" ? makeTrace : makePackedTrace)(first, seed, { functions: 2_800 });
     const wanted = timelineOf(first);
     const argv = [process.execPath, PROCESS, dir, "0"];
     cpSync(first, dir, { recursive: true });

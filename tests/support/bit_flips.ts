@@ -32,26 +32,35 @@ import { Trace } from "../../src/history/trace.ts";
 import { verifyTrace } from "../../src/history/verify.ts";
 import { Model, Random } from "../property/model.ts";
 import { attr, TraceBuilder } from "../trace_builder.ts";
+import { ProgramVersions } from "./program_versions.ts";
 import { TextVersions } from "./text_versions.ts";
 import { ByteKind, byteKinds } from "./sqlite_layout.ts";
 
 /** Events of the model's life; the trace then has 0.6 MB and b-trees of two levels. */
 const STEPS = 250;
+/** Of the program in a packed trace: as few as its differences need to be made. */
+const FUNCTIONS = 2_800;
 const LARGE_BYTES = 40_000;
 const LOG_LINES = 1_200;
 const LOG_PIECE_BYTES = 3_600;
 
 /** Makes the trace and packs it, with keyframes. */
-export function makePackedTrace(dir: string, seed: number): void {
-  makeTrace(dir, seed);
+export function makePackedTrace(dir: string, seed: number, options: TraceOptions = {}): void {
+  makeTrace(dir, seed, options);
   const spacing = { keyframeEvents: 60, keyframeEventsPerNode: 0.1 };
   compactTrace(dir, {
     settings: { effort: EFFORT_SMALL, segmentBytes: 6_000, solidPrefixBytes: 512, ...spacing },
   });
 }
 
+/** What a trace has beside what all have. */
+export interface TraceOptions {
+  /** Versions of a program of so many functions; 0: none. */
+  functions?: number;
+}
+
 /** Makes the trace; the same seed gives the same. */
-export function makeTrace(dir: string, seed: number): void {
+export function makeTrace(dir: string, seed: number, options: TraceOptions = {}): void {
   const random = new Random(seed);
   const builder = new TraceBuilder(dir, { batchEvents: 7, index: true });
   const model = new Model(random, (event) => builder.event(event));
@@ -70,9 +79,11 @@ export function makeTrace(dir: string, seed: number): void {
   }
   for (let pid = 1; pid <= 30; pid++) builder.process(pid * 1000, pid);
   const text = new TextVersions(builder, random);
+  const program = new ProgramVersions(new Random(seed), options.functions ?? 0);
   for (let step = 0; step < STEPS; step++) {
     model.step();
     if (step % 12 === 0) text.step();
+    if (options.functions !== undefined && step % 50 === 10) program.write(builder);
   }
   builder.write(1000, 0, { op: Op.WRITE, bytes: random.bytes(LARGE_BYTES) });
   appendLog(builder, random);
@@ -183,7 +194,7 @@ export class BitFlips {
   constructor(folder: string, seed: number, options: { packed: boolean } = { packed: false }) {
     this.#dir = join(folder, "trace");
     this.#out = join(folder, "out");
-    if (options.packed) makePackedTrace(this.#dir, seed);
+    if (options.packed) makePackedTrace(this.#dir, seed, { functions: FUNCTIONS });
     else makeTrace(this.#dir, seed);
     this.path = join(this.#dir, "trace.db");
     this.#kinds = byteKinds(this.path);

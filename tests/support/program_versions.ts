@@ -20,9 +20,9 @@ export class ProgramVersions {
   readonly #order: number[] = [];
   #count = 0;
 
-  constructor(random: Random) {
+  constructor(random: Random, functions = FUNCTIONS) {
     this.#random = random;
-    for (let n = 0; n < FUNCTIONS; n++) {
+    for (let n = 0; n < functions; n++) {
       this.#code.push(random.bytes(CODE_BYTES));
       this.#order.splice(random.below(n + 1), 0, n);
     }
@@ -33,11 +33,12 @@ export class ProgramVersions {
     const random = this.#random;
     const shift = 32 * this.#count;
     this.#count++;
-    this.#order.splice(random.below(this.#order.length), 0, random.below(FUNCTIONS));
+    this.#order.splice(random.below(this.#order.length), 0, random.below(this.#code.length));
     const address = (n: number) => ADDRESS + shift + n * CODE_BYTES;
     const code = Buffer.concat([random.bytes(32), ...this.#code]);
-    for (let n = 0; n < FUNCTIONS; n++) {
-      code.writeUInt32LE(address((n * 31) % FUNCTIONS), 32 + n * CODE_BYTES + 8);
+    const functions = this.#code.length;
+    for (let n = 0; n < functions; n++) {
+      code.writeUInt32LE(address((n * 31) % functions), 32 + n * CODE_BYTES + 8);
     }
     const table = new Uint32Array(this.#order.length * WORDS_PER_ENTRY);
     for (const [i, n] of this.#order.entries()) {
