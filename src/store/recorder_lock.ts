@@ -23,6 +23,8 @@ import { LOCK_FILE } from "./schema.ts";
 import { storeError, thrownCode } from "./store_error.ts";
 
 const TAKEOVERS_MAX = 3;
+/** How often a lock that says nothing yet is looked at. */
+const POLL_MS = 20;
 const FILE_MODE = 0o600;
 /** Fields after the name in /proc/PID/stat: state is the first, start time the 20th (proc(5)). */
 const STAT_STATE = 0;
@@ -50,7 +52,7 @@ export class RecorderLock {
     const text = identityOf(process.pid);
     for (let attempt = 0; attempt < TAKEOVERS_MAX; attempt++) {
       if (createLock(path, text)) return new RecorderLock(path, text);
-      const found = readLock(path);
+      const found = finishedLock(path);
       if (found === undefined) continue;
       if (judge(found) !== "stale") throw inUse(dir, found.text);
       removeStale(path, found.text);
@@ -79,6 +81,25 @@ export function refuseHeld(dir: string): void {
 interface FoundLock {
   text: string;
   ageMs: number;
+  /** False: we may not read it. */
+  isReadable: boolean;
+}
+
+/**
+ * The lock once it says something: its recorder is just starting, or was killed between making and writing it. Then nothing more comes, and
+ * who waits for LOCK_EMPTY_GRACE_MS may take it over.
+ */
+function finishedLock(path: string): FoundLock | undefined {
+  const clock = new Int32Array(new SharedArrayBuffer(4));
+  let found = readLock(path);
+  for (let waitedMs = 0; waitedMs <= LOCK_EMPTY_GRACE_MS; waitedMs += POLL_MS) {
+    const isComing = found?.isReadable === true && found.text === "" &&
+      found.ageMs < LOCK_EMPTY_GRACE_MS;
+    if (!isComing) break;
+    Atomics.wait(clock, 0, 0, POLL_MS);
+    found = readLock(path);
+  }
+  return found;
 }
 
 function createLock(path: string, text: string): boolean {
@@ -100,11 +121,13 @@ function createLock(path: string, text: string): boolean {
 function readLock(path: string): FoundLock | undefined {
   try {
     const ageMs = Date.now() - statSync(path).mtimeMs;
-    return { text: readFileSync(path, "latin1"), ageMs };
+    return { text: readFileSync(path, "latin1"), ageMs, isReadable: true };
   } catch (thrown) {
     if (["ENOENT", "ENOTDIR"].includes(thrownCode(thrown))) return undefined;
     // A lock that we may not read is held by somebody with more rights.
-    if (["EACCES", "EPERM"].includes(thrownCode(thrown))) return { text: "", ageMs: 0 };
+    if (["EACCES", "EPERM"].includes(thrownCode(thrown))) {
+      return { text: "", ageMs: 0, isReadable: false };
+    }
     throw storeError(thrown, `cannot read lock "${path}"`, path);
   }
 }

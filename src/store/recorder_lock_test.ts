@@ -50,6 +50,15 @@ test("a leftover is taken over, a held lock is not, and only the holder releases
   expect(readdirSync(dir)).toEqual(["recorder.lock"]);
 });
 
+test("a lock that its recorder never wrote is taken over when it is old enough", () => {
+  const dir = withLock("", 1.7);
+  expect(lockState(dir)).toBe("unknown");
+  const lock = RecorderLock.acquire(dir);
+  expect(readFileSync(join(dir, "recorder.lock"), "latin1")).toStartWith(`${process.pid} `);
+  lock.release();
+  expect(lockState(dir)).toBe("free");
+});
+
 test("a folder that is not there cannot be locked", () => {
   expect(() => RecorderLock.acquire(join(newFolder(), "none"))).toThrow("cannot lock");
 });
