@@ -16,7 +16,8 @@ beforeEach(() => {
   path = join(dir, "f");
 });
 
-afterEach(() => fs.rmSync(dir, { recursive: true, force: true }));
+// a file of 60,000 pieces takes seconds to remove on a busy disk
+afterEach(() => fs.rmSync(dir, { recursive: true, force: true }), 60_000);
 
 /** Reads `path` with a sink that keeps the chunks and calls `onTake` with their number so far. */
 function read(onTake: (takes: number) => void = () => {}) {
