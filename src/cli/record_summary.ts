@@ -8,6 +8,7 @@ import { type Fidelity, isExact } from "../format/fidelity.ts";
 import { binaryOf } from "../history/path_text.ts";
 import type { BaseSummary } from "../record/base_content.ts";
 import type { RecordingSummary } from "../record/messages.ts";
+import { GONE_TEXT } from "../record/audit.ts";
 import { showPath } from "../record/scan_item.ts";
 import { errorReport, oneLine, reportError, stderr } from "./output.ts";
 import { STATE_DIR_DEFAULT } from "./trace_options.ts";
@@ -57,6 +58,7 @@ export function summaryLines(summary: RecordingSummary, stateDir: string): strin
   const option = isDefault ? "" : ` --state-dir ${shellWord(binaryOf(stateDir))}`;
   const lines = [`recorded ${figures.join(", ")} in ${oneLine(stateDir)}`];
   if (audit !== undefined) lines.push(auditLine(audit));
+  for (const path of audit?.gone ?? []) lines.push(`${oneLine(showPath(path))}: ${GONE_TEXT}`);
   if (summary.base !== undefined) lines.push(baseLine(summary.base));
   if (!isExact(summary.fidelity)) {
     lines.push(`not exact: ${inexactText(summary.fidelity)}: diffkeeper timeline --gaps${option}`);

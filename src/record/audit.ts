@@ -4,7 +4,8 @@
  * at the end, flagged SETTLED, so that the trace ends with what is really there, and says how many times it had to. Contents of what
  * was written are compared too, as far as there is time for it.
  */
-import { EventFlag, type TraceEvent } from "../format/trace_event.ts";
+import { DiffKeeperError } from "../base/error.ts";
+import { EventFlag, Op, type TraceEvent } from "../format/trace_event.ts";
 import type { Node } from "../resolve/node.ts";
 import type { EventSink } from "../resolve/sink.ts";
 import type { Tree } from "../resolve/tree.ts";
@@ -28,6 +29,8 @@ export interface AuditVerdict {
   differences: number;
   /** The first of them, for people. */
   paths: string[];
+  /** Watched folders that were removed, moved or replaced themselves: not compared. Absolute paths. */
+  gone: string[];
 }
 
 /** What an audit works with. */
@@ -47,6 +50,10 @@ export interface AuditOptions {
 }
 
 const PATHS_SHOWN_MAX = 5;
+/** Said of a watched folder, behind its path. */
+export const GONE_TEXT =
+  "the watched folder itself was removed, moved or replaced: it was not compared at the end, " +
+  "and what stands there now is not recorded (watch the folder above it)";
 const S_IFMT = 0o170000;
 
 function sameTime(node: Node, item: ScannedInode): boolean {
@@ -61,18 +68,33 @@ function isAsRecorded(node: Node, item: ScannedInode): boolean {
   return !node.isFile || node.size === attr.size;
 }
 
+/** Does another folder, or a file, stand where the watched one was? */
+function isAnother(node: Node | undefined, { attr }: ScannedInode): boolean {
+  if (node === undefined) return false;
+  const isOther = attr.gen !== 0 && node.gen !== 0 && attr.gen !== node.gen;
+  return isOther || node.dev !== attr.dev || node.ino !== attr.ino;
+}
+
 /** Compares the watched folders with the tree. */
 class Comparison {
   readonly #options: AuditOptions;
   entries = 0;
   differing: WatchedPath[] = [];
+  readonly gone = new Set<number>();
 
   constructor(options: AuditOptions) {
     this.#options = options;
   }
 
   run(): this {
-    for (const root of this.#options.watch.roots) this.#root(root);
+    for (const root of this.#options.watch.roots) {
+      try {
+        this.#root(root);
+      } catch (thrown) {
+        if (!(thrown instanceof DiffKeeperError) || thrown.code !== "not_found") throw thrown;
+        this.gone.add(root.index);
+      }
+    }
     return this;
   }
 
@@ -92,6 +114,11 @@ class Comparison {
       this.entries++;
       const above = folders.get(item.parent);
       if (above !== undefined) above.names++;
+      if (above === undefined && isAnother(tree.roots[root.index], item)) {
+        this.entries--;
+        this.gone.add(root.index);
+        return;
+      }
       const node = above === undefined
         ? tree.roots[root.index]
         : tree.node(tree.child(above.node?.id ?? 0, item.name));
@@ -142,6 +169,13 @@ function placeOf(tree: Tree, id: number): WatchedPath | undefined {
   return path === undefined ? undefined : { root: tree.rootOf(id), path };
 }
 
+/** A watched folder is one inode: what stands under its path afterwards is not recorded. */
+function noteGone({ sink, endNs }: AuditOptions, path: string): void {
+  const text = `${path}: ${GONE_TEXT}`;
+  const blank = { seq: 0, flags: 0, pid: 0, tid: 0, comm: "", node: 0 };
+  sink.event({ ...blank, op: Op.NOTE, tNs: endNs(), text });
+}
+
 /** What holds other bytes is looked at once more, with all that the kernel has reported meanwhile. */
 async function compareContents({ contents, catchUp }: AuditOptions): Promise<ContentVerdict> {
   if (contents === undefined) return { contents: 0, written: 0, wrong: [] };
@@ -157,13 +191,14 @@ async function compareContents({ contents, catchUp }: AuditOptions): Promise<Con
  */
 export async function audit(options: AuditOptions): Promise<AuditVerdict> {
   options.catchUp();
-  const first = new Comparison(options).run();
-  let { differing } = first;
-  if (differing.length > 0) {
+  let compared = new Comparison(options).run();
+  const { entries } = compared;
+  if (compared.differing.length > 0) {
     // others may have changed something since the command ended: what the kernel says of it comes first
     options.catchUp();
-    differing = new Comparison(options).run().differing;
+    compared = new Comparison(options).run();
   }
+  const { differing } = compared;
   const paths = new Map(differing.map((where) => [`${where.root}:${where.path}`, where]));
   const found = await compareContents(options);
   for (const id of found.wrong) {
@@ -177,12 +212,16 @@ export async function audit(options: AuditOptions): Promise<AuditVerdict> {
     if (where !== undefined) paths.set(`${where.root}:${where.path}`, where);
   }
   const { watch, tree, sink } = options;
-  heal({ watch, tree, content: sink, target: new HealTarget(options) }, [...paths.values()]);
+  const there = [...paths.values()].filter(({ root }) => !compared.gone.has(root));
+  heal({ watch, tree, content: sink, target: new HealTarget(options) }, there);
+  const gone = watch.roots.filter(({ index }) => compared.gone.has(index)).map(({ path }) => path);
+  for (const path of gone) noteGone(options, path);
   return {
-    entries: first.entries,
+    entries,
     contents: found.contents,
     written: found.written,
     differences: differing.length,
     paths: differing.slice(0, PATHS_SHOWN_MAX).map(({ path }) => path),
+    gone,
   };
 }

@@ -1,6 +1,6 @@
 /** How a recording ends: with children that live on, waited for or not, and with a recorder that could not store all. */
 import { afterAll, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   BINARY,
@@ -123,3 +123,33 @@ kernelTest("an unknown command is found out before anything is made", () => {
   const ran = dk(["record", "--", "no-such-command"], { cwd: folder });
   expect([ran.code, existsSync(join(folder, "diffkeeper-trace"))]).toEqual([127, false]);
 });
+
+const GONE: readonly [string, string, string[]][] = [
+  ["removed", "rm -rf wd; sleep 0.3; exit 5", ["UNLINK f"]],
+  ["moved", "mv wd wd9; echo x >wd9/n; exit 5", ["CREATE n", "WRITE n"]],
+  ["replaced by a folder", "rm -rf wd; mkdir wd; echo b >wd/b; exit 5", ["UNLINK f"]],
+  ["replaced by a file", "rm -rf wd; echo b >wd; exit 5", ["UNLINK f"]],
+];
+for (const [name, script, wanted] of GONE) {
+  kernelTest(`the watched folder itself is ${name}: it is said, and nothing else is lost`, () => {
+    const folder = scratch("endings");
+    for (const sub of ["wd", "other"]) mkdirSync(join(folder, sub));
+    writeFileSync(join(folder, "wd/f"), "a");
+    const argv = ["record", "--watch", "wd", "--watch", "other", "--state-dir", "tr", "--"];
+    const ran = dk([...argv, "sh", "-c", `echo o >other/o; ${script}`], { cwd: folder });
+    expect(ran.code).toBe(5);
+    expect(ran.stderr).toContain("/wd: the watched folder itself was removed, moved or replaced");
+    expect(ran.stderr).not.toContain("/other: the watched");
+    const state = join(folder, "tr");
+    expect(info(state)["clean"]).toBe(true);
+    const changes = events(state).map(({ op, path }) => `${op} ${path}`);
+    for (const change of ["CREATE o", ...wanted]) expect(changes).toContain(change);
+    expect(changes.filter((change) => change.startsWith("NOTE"))).toHaveLength(1);
+    expect(dk(["verify", state]).code).toBe(0);
+    // of the end: what is recorded of both, side by side
+    const out = join(folder, "out");
+    expect(dk(["export", "--time", "end", "--out", out, state]).code).toBe(0);
+    expect(readFileSync(join(out, folder, "other/o"), "utf8")).toBe("o\n");
+    expect(existsSync(join(out, folder, "wd/f"))).toBe(name === "moved");
+  });
+}
