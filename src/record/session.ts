@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { resolve } from "node:path";
-import { DiffKeeperError } from "../base/error.ts";
+import { asDiffKeeperError, DiffKeeperError } from "../base/error.ts";
 import { OPEN_FILES_MIN } from "../base/limits.ts";
 import { blockedSignals, ignoredSignals, inheritedFds, nonBlockingFds } from "./inherited.ts";
 import { GateSession, type IoUring } from "./gate_session.ts";
@@ -59,7 +59,7 @@ export interface SessionOptions {
 export type SessionResult =
   /** `failure`: it could not be started. */
   | { exitCode: number; summary: RecordingSummary; failure?: DiffKeeperError }
-  /** There is no such command: nothing was recorded or changed. */
+  /** There is no such command: nothing was recorded or changed. Or the recorder failed while the command ran. */
   | { exitCode: number; summary?: undefined; failure: DiffKeeperError }
   /** A signal ended it before it began. */
   | { exitCode: number; summary?: undefined; failure?: undefined };
@@ -258,13 +258,19 @@ async function runWith(
   signals.stop();
   const exitCode = exitCodeOfChild(child);
   const failure = launcher.failure();
-  if (options.wait) await waitForOthers(link, reporter);
-  await options.companion?.stop();
-  link.say({ kind: "ended", exitCode });
-  const { summary } = await link.next("done");
-  if (await gate.end()) await keepGuard(guard);
-  else guard.kill("SIGKILL");
-  return { exitCode, summary, ...failure !== undefined && { failure: failure.error } };
+  try {
+    if (options.wait) await waitForOthers(link, reporter);
+    await options.companion?.stop();
+    link.say({ kind: "ended", exitCode });
+    const { summary } = await link.next("done");
+    if (await gate.end()) await keepGuard(guard);
+    else guard.kill("SIGKILL");
+    return { exitCode, summary, ...failure !== undefined && { failure: failure.error } };
+  } catch (thrown) {
+    // the command has run: a code other than 0 stays its own
+    if (exitCode === 0) throw thrown;
+    return { exitCode, failure: asDiffKeeperError(thrown) };
+  }
 }
 
 /** Goes on recording until all processes of the command have ended, or a signal says that this is enough. */
