@@ -54,7 +54,14 @@ async function auditAfter(change: () => void, mapped?: string) {
 
 test("nothing differs: no event, and the state-dir does not count", async () => {
   const { verdict, events } = await auditAfter(() => fs.writeFileSync(join(dir, "state/x"), "x"));
-  expect(verdict).toEqual({ entries: 5, contents: 0, written: 0, differences: 0, paths: [], gone: [] });
+  expect(verdict).toEqual({
+    entries: 5,
+    contents: 0,
+    written: 0,
+    differences: 0,
+    paths: [],
+    gone: [],
+  });
   expect(events).toEqual([]);
 });
 
