@@ -7,7 +7,9 @@ import { exportTree } from "../history/export.ts";
 import type { ExportReport } from "../history/export_report.ts";
 import type { History } from "../history/fold.ts";
 import { base64Of, isText, textOf } from "../history/path_text.ts";
+import { Selection } from "../history/selection.ts";
 import { closeFd, isRoot } from "../history/target.ts";
+import type { FileTest } from "../history/target_entries.ts";
 import { openTarget } from "../history/target_folder.ts";
 import type { Trace } from "../history/trace.ts";
 import { oneLine, ResultWriter, stderr } from "./output.ts";
@@ -73,15 +75,19 @@ function run(flags: ExportFlags): void {
       history.readBack.clear();
       history.unseenSince = 0;
     }
+    const { rootPaths } = trace.recording;
+    // before the target is emptied: it may cover nothing
+    const selection = new Selection(history.tree, rootPaths, glob);
     const target = openTarget(flags.out, {
       force: flags.force === true,
       stateDir: trace.reader.place,
+      referred: () => referredBy(trace),
     });
     const report = withProgress("writing files", history.tree.size, (onProgress) => {
-      const { rootPaths } = trace.recording;
       const base = new BaseFiles(trace, history);
       const owner = isRoot();
-      return exportTree(history, trace, { target, rootPaths, glob, owner, base, onProgress });
+      const options = { target, rootPaths, selection, owner, base, onProgress };
+      return exportTree(history, trace, options);
     });
     closeFd(target);
     tell(flags, { trace, history, report });
@@ -89,6 +95,12 @@ function run(flags: ExportFlags): void {
   } finally {
     trace.close();
   }
+}
+
+/** Knows the files on disk that the trace needs; undefined: it needs none. */
+function referredBy(trace: Trace): FileTest | undefined {
+  const left = trace.leftFiles();
+  return left.files.size === 0 ? undefined : left.test();
 }
 
 function tell(

@@ -7,7 +7,6 @@
  */
 import { assert } from "../base/assert.ts";
 import { DiffKeeperError } from "../base/error.ts";
-import type { Glob } from "../format/glob.ts";
 import type { Node } from "../resolve/node.ts";
 import type { BaseFiles } from "./base_files.ts";
 import { Materializer, type PayloadSource } from "./content.ts";
@@ -38,8 +37,8 @@ export interface ExportOptions {
   target: number;
   /** Absolute paths of the watched folders by index, binary strings. */
   rootPaths: readonly string[];
-  /** Only what it covers, and the folders above. */
-  glob?: Glob;
+  /** Only what it takes; absent: all. */
+  selection?: Selection;
   /** What files held at the start, where the trace does not have it; absent: it is unknown. */
   base?: BaseFiles;
   /** Whether to set owners. */
@@ -71,7 +70,7 @@ interface Step {
 
 /**
  * Rebuilds the tree in the target.
- * @throws {DiffKeeperError} `not_found` when the glob covers nothing, `disk_full`, `not_writable`, `io`, `data_corrupt`.
+ * @throws {DiffKeeperError} `disk_full`, `not_writable`, `io`, `data_corrupt`.
  */
 export function exportTree(
   history: History,
@@ -97,7 +96,7 @@ class TreeExport {
   constructor(history: History, payloads: PayloadSource, options: ExportOptions) {
     this.#history = history;
     this.#options = options;
-    this.#selection = new Selection(history.tree, options.rootPaths, options.glob);
+    this.#selection = options.selection ?? new Selection(history.tree, options.rootPaths);
     this.#materializer = new Materializer(history.content, payloads, options.base);
     this.#report = new ReportBuilder(history);
     this.#finisher = new EntryFinisher({

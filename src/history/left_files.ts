@@ -1,8 +1,9 @@
 /**
  * Which files a trace refers to instead of holding their content at the start: gathered while its events are read, then compared
- * with the files on disk by their state alone (inode, size, mtime, ctime; nothing is read). Used by verify and info.
+ * with the files on disk by their state alone (inode, size, mtime, ctime; nothing is read). Used by verify, info, and by export before it
+ * removes something.
  */
-import { closeSync, constants, fstatSync } from "node:fs";
+import { type BigIntStats, closeSync, constants, fstatSync } from "node:fs";
 import { openDeep } from "../../ffi/deep_path.ts";
 import { EventFlag, type Mtime, Op, type TraceEvent } from "../format/trace_event.ts";
 import type { Tree } from "../resolve/tree.ts";
@@ -23,8 +24,8 @@ interface Left {
   root: number;
 }
 
-function ns(time: Mtime | undefined): bigint | undefined {
-  return time === undefined ? undefined : BigInt(time.sec) * NS + BigInt(time.nsec);
+function ns(time: Mtime): bigint {
+  return BigInt(time.sec) * NS + BigInt(time.nsec);
 }
 
 /** See the head of the file. */
@@ -62,6 +63,19 @@ export class LeftFiles {
     return bytes;
   }
 
+  /**
+   * Tells whether a file is one of them, wherever it lies and by whatever name. Its ctime may be another: a recorder that was cut
+   * has not written down which files were renamed.
+   */
+  test(): (stat: BigIntStats) => boolean {
+    const key = (ino: bigint, size: bigint, mtime: bigint) => `${ino} ${size} ${mtime}`;
+    const known = new Set<string>();
+    for (const { ino, size, mtime } of this.files.values()) {
+      if (mtime !== undefined) known.add(key(BigInt(ino), BigInt(size), ns(mtime)));
+    }
+    return ({ ino, size, mtimeNs }) => known.has(key(ino, size, mtimeNs));
+  }
+
   /** Compares with what is on disk. @param roots absolute paths of the watched folders, binary strings. */
   compare(roots: readonly string[]): LeftReport {
     const report: LeftReport = {
@@ -87,5 +101,9 @@ function isThere(left: Left, path: string): boolean {
   const found = fstatSync(fd, { bigint: true });
   closeSync(fd);
   return Number(found.ino) === left.ino && Number(found.size) === left.size &&
-    found.mtimeNs === ns(left.mtime) && found.ctimeNs === ns(left.ctime);
+    isAt(found.mtimeNs, left.mtime) && isAt(found.ctimeNs, left.ctime);
+}
+
+function isAt(found: bigint, time: Mtime | undefined): boolean {
+  return time !== undefined && found === ns(time);
 }

@@ -15,7 +15,7 @@ export class Selection {
   readonly #needed = new Set<number>();
 
   /** @throws {DiffKeeperError} code `not_found` when the glob covers nothing. */
-  constructor(tree: Tree, rootPaths: readonly string[], glob: Glob | undefined) {
+  constructor(tree: Tree, rootPaths: readonly string[], glob?: Glob) {
     this.#tree = tree;
     this.#rootPaths = rootPaths;
     this.#glob = glob;

@@ -106,6 +106,25 @@ describe("the target", () => {
   });
 });
 
+test("a target that holds a file that the trace refers to stays as it is, with all modes", () => {
+  mkdirSync(join(dir, "a/closed"), { recursive: true });
+  writeFileSync(join(dir, "a/closed/kept"), "here");
+  writeFileSync(join(dir, "other"), "");
+  const { ino } = lstatSync(join(dir, "a/closed/kept"), { bigint: true });
+  chmodSync(join(dir, "a/closed"), 0);
+  const open = (wanted: bigint) => () =>
+    openTarget(dir, {
+      force: true,
+      stateDir: "/nowhere",
+      referred: () => (stat) => stat.ino === wanted,
+    });
+  expect(open(ino)).toThrow('it holds "a/closed/kept"');
+  expect(lstatSync(join(dir, "a/closed")).mode & 0o7777).toBe(0);
+  expect(readdirSync(dir).sort()).toEqual(["a", "other"]);
+  closeFd(open(-1n)());
+  expect(readdirSync(dir)).toEqual([]);
+});
+
 test("files are written at offsets, and their state is set last", () => {
   const file = createFile(fd, "f\xff");
   writeAt(file, 3, { bytes: Buffer.from("abc"), name: "f" });

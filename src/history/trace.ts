@@ -180,11 +180,17 @@ export class Trace implements PayloadSource {
   /** Files whose content at the start is not in the trace; undefined: all of it is. */
   left(): { files: number; bytes: number } | undefined {
     if (this.recording.savedId === undefined) return undefined;
+    const left = this.leftFiles();
+    return { files: left.files.size, bytes: left.bytes };
+  }
+
+  /** The same, each of them: as yet without the path. */
+  leftFiles(): LeftFiles {
     const left = new LeftFiles();
     for (const batches of [this.reader.baselineBatches(), this.reader.savedBatches()]) {
       for (const { cursor } of batches) while (cursor.next()) left.see(cursor.event());
     }
-    return { files: left.files.size, bytes: left.bytes };
+    return left;
   }
 
   /** The counts, from the end row if there is one, else by reading all events. */

@@ -1,9 +1,12 @@
 /** The traces that the sessions of this folder look at, by name. All are synthetic, so that every byte of output is known. */
+import { mkdirSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { EventFlag, IO_URING_NOTE, Op } from "../../src/format/trace_event.ts";
 import { attr, rootEvent, TraceBuilder } from "../trace_builder.ts";
 
 const MS = 1_000_000;
 const SECOND = 1000 * MS;
+const NS = 1_000_000_000n;
 const FILE = 0o100644;
 const FOLDER = 0o040755;
 const times = { sec: 1_700_000_000, nsec: 123_456_789 };
@@ -32,6 +35,7 @@ export const TRACES: Readonly<Record<string, (dir: string) => void>> = {
     builder.event({ op: Op.RENAME, node: 3, parent: 1, name: "one", toParent: 2, toName: "three" });
     builder.finish();
   },
+  left: left,
   odd: odd,
   lossy: lossy,
   settled: settled,
@@ -62,6 +66,30 @@ export const TRACES: Readonly<Record<string, (dir: string) => void>> = {
   },
   slash: (dir) => evil(dir, "../../outside"),
 };
+
+/** A trace that refers to home/tree/kept on disk, beside it. */
+function left(dir: string): void {
+  const tree = join(dir, "../home/tree");
+  const path = join(tree, "kept");
+  mkdirSync(tree, { recursive: true });
+  writeFileSync(path, "only here\n");
+  const { ino, size, mtimeNs, ctimeNs } = statSync(path, { bigint: true });
+  const time = (ns: bigint) => ({ sec: Number(ns / NS), nsec: Number(ns % NS) });
+  const builder = new TraceBuilder(dir, { rootPaths: [tree] });
+  builder.baseline(rootEvent());
+  builder.baseline({
+    op: Op.BASELINE,
+    flags: EventFlag.LAZY,
+    node: 2,
+    parent: 1,
+    name: "kept",
+    attr: attr(FILE, { ino: Number(ino), size: Number(size) }),
+    mtime: time(mtimeNs),
+    ctime: time(ctimeNs),
+  });
+  builder.event({ op: Op.CREATE, node: 3, parent: 1, name: "new", attr: attr(FILE) });
+  builder.finish();
+}
 
 function demoBaseline(builder: TraceBuilder): void {
   builder.baseline(rootEvent({ mtime: { sec: 1_600_000_000, nsec: 1 } }));
