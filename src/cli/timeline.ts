@@ -16,7 +16,7 @@ import {
   globOf,
   onTrace,
   openTrace,
-  parseCount,
+  parseLines,
   spanOf,
   withProgress,
   wrongValue,
@@ -74,7 +74,7 @@ export function register(program: Command): void {
     .option("--from <time>", "begin here")
     .option("--to <time>", "end here, included")
     .option("--around <time>", `the ${AROUND_LINES} lines (or --limit) nearest to a time`)
-    .option("--limit <n>", "at most this many lines", parseCount)
+    .option("--limit <n>", "at most this many lines", parseLines)
     .option("--all", "each write on a line of its own")
     .option("--gaps", "only what is not exact, and why: see below")
     .option("--json", "one JSON object per event")

@@ -82,6 +82,13 @@ export function parseCount(value: string): number {
   return Number(value);
 }
 
+/** A count that must not be 0: an answer of no lines says nothing. */
+export function parseLines(value: string): number {
+  const count = parseCount(value);
+  if (count === 0) throw new InvalidArgumentError("it must be 1 or more");
+  return count;
+}
+
 /** Runs work with a progress line that counts events. */
 export function withProgress<T>(
   what: string,
