@@ -14,7 +14,7 @@ import {
   renameSync,
   rmSync,
   statSync,
-  writeSync,
+  writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
 import { DiffKeeperError } from "../base/error.ts";
@@ -74,7 +74,7 @@ export function lockState(dir: string): LockState {
 
 /** @throws {DiffKeeperError} `in_use`: a recorder holds the state-dir, or one that cannot be judged may. */
 export function refuseHeld(dir: string): void {
-  const found = readLock(join(dir, LOCK_FILE));
+  const found = finishedLock(join(dir, LOCK_FILE));
   if (found !== undefined && judge(found) !== "stale") throw inUse(dir, found.text);
 }
 
@@ -93,7 +93,7 @@ function finishedLock(path: string): FoundLock | undefined {
   const clock = new Int32Array(new SharedArrayBuffer(4));
   let found = readLock(path);
   for (let waitedMs = 0; waitedMs <= LOCK_EMPTY_GRACE_MS; waitedMs += POLL_MS) {
-    const isComing = found?.isReadable === true && found.text === "" &&
+    const isComing = found?.isReadable === true && !isWhole(found) &&
       found.ageMs < LOCK_EMPTY_GRACE_MS;
     if (!isComing) break;
     Atomics.wait(clock, 0, 0, POLL_MS);
@@ -102,20 +102,30 @@ function finishedLock(path: string): FoundLock | undefined {
   return found;
 }
 
+/** Makes and writes it, or leaves nothing: a lock without its text would keep others waiting. */
 function createLock(path: string, text: string): boolean {
+  let isMade = false;
   try {
     const fd = openSync(path, "wx", FILE_MODE);
+    isMade = true;
     try {
-      writeSync(fd, text);
+      // all of it, where writeSync may write a part on a full disk
+      writeFileSync(fd, text);
       fsyncSync(fd);
     } finally {
       closeSync(fd);
     }
     return true;
   } catch (thrown) {
-    if (thrownCode(thrown) === "EEXIST") return false;
+    if (!isMade && thrownCode(thrown) === "EEXIST") return false;
+    if (isMade) rmSync(path, { force: true });
     throw storeError(thrown, `cannot lock "${path}"`, path);
   }
+}
+
+/** Whether its recorder has written all of it. */
+function isWhole({ text }: FoundLock): boolean {
+  return text.endsWith("\n");
 }
 
 function readLock(path: string): FoundLock | undefined {
@@ -134,7 +144,7 @@ function readLock(path: string): FoundLock | undefined {
 
 function judge(found: FoundLock): LockState {
   const [pid, startTime, bootId, pidNamespace] = found.text.trim().split(" ");
-  if (pid === undefined || pidNamespace === undefined) {
+  if (pid === undefined || pidNamespace === undefined || !isWhole(found)) {
     return found.ageMs < LOCK_EMPTY_GRACE_MS ? "unknown" : "stale";
   }
   if (bootId !== readOr("/proc/sys/kernel/random/boot_id", "unknown")) return "stale";

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { readdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { lockState, RecorderLock } from "./recorder_lock.ts";
+import { lockState, RecorderLock, refuseHeld } from "./recorder_lock.ts";
 import { cleanUpAfterEach, newFolder } from "./testing_folder.ts";
 
 cleanUpAfterEach();
@@ -34,6 +34,8 @@ test("a lock says whether its process lives", async () => {
   expect(lockState(withLock(`${pid} ${startTime} another-boot ${namespace}\n`))).toBe("stale");
   expect(lockState(withLock(`${pid} ${startTime} ${boot} pid:[7]\n`))).toBe("unknown");
   expect(lockState(withLock(""))).toBe("unknown");
+  expect(lockState(withLock(`${pid} ${startTime} ${boot} pid:[4`))).toBe("unknown");
+  expect(lockState(withLock(`${pid} ${startTime} ${boot} pid:[4`, 60))).toBe("stale");
   expect(lockState(withLock("", 60))).toBe("stale");
   expect(lockState(withLock("\0garbage", 60))).toBe("stale");
   const child = Bun.spawn(["true"]);
@@ -57,6 +59,27 @@ test("a lock that its recorder never wrote is taken over when it is old enough",
   expect(readFileSync(join(dir, "recorder.lock"), "latin1")).toStartWith(`${process.pid} `);
   lock.release();
   expect(lockState(dir)).toBe("free");
+});
+
+test("who only asks waits as well", () => {
+  const started = performance.now();
+  expect(() => refuseHeld(withLock("", 1.7))).not.toThrow();
+  expect(performance.now() - started).toBeGreaterThan(100);
+});
+
+test("a lock that cannot be written is not left behind", () => {
+  const dir = newFolder();
+  const script = `import { RecorderLock } from ${
+    JSON.stringify(join(import.meta.dir, "recorder_lock.ts"))
+  };
+    try { RecorderLock.acquire(${JSON.stringify(dir)}); } catch (e) { console.log(e.message); }`;
+  const program = join(newFolder(), "acquire.ts");
+  writeFileSync(program, script);
+  // no file may get a byte, as on a full disk
+  const shell = `trap "" XFSZ; ulimit -f 0; exec "$0" "$1"`;
+  const done = Bun.spawnSync(["sh", "-c", shell, process.execPath, program]);
+  expect(done.stdout.toString()).toStartWith(`cannot lock "${dir}/recorder.lock": `);
+  expect(readdirSync(dir)).toEqual([]);
 });
 
 test("a folder that is not there cannot be locked", () => {
