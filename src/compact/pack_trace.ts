@@ -40,6 +40,8 @@ export function packTrace(from: string, out: string, watcher: PackWatcher = {}):
     renameSync(made, target);
     syncPath(dirname(target));
     return report;
+  } catch (thrown) {
+    throw isFull(thrown) ? noSpace(out, thrown) : thrown;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -64,8 +66,20 @@ function makeFolder(target: string, out: string): string {
   try {
     return mkdtempSync(join(dirname(target), `.${basename(target)}.`));
   } catch (thrown) {
-    throw storeError(thrown, `cannot pack into "${out}"`, target);
+    throw storeError(thrown, `cannot pack into "${out}"`, { path: target, place: "out" });
   }
+}
+
+function isFull(thrown: unknown): thrown is DiffKeeperError {
+  return thrown instanceof DiffKeeperError && thrown.code === "disk_full";
+}
+
+/** Says where, by the name that was asked for: what is in the making has another. */
+function noSpace(out: string, { cause }: DiffKeeperError): DiffKeeperError {
+  return new DiffKeeperError("disk_full", `cannot pack into "${out}": no space left on the disk`, {
+    hint: "free some space, or choose another --out",
+    cause,
+  });
 }
 
 function isThere(out: string): DiffKeeperError {

@@ -7,7 +7,7 @@
  * States: idle -> transaction (begin) -> idle (commit, rollback)* -> closed.
  */
 import { Database, type SQLQueryBindings, type Statement } from "bun:sqlite";
-import { chmodSync, chownSync, renameSync, rmSync, statSync } from "node:fs";
+import { renameSync, rmSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { assert } from "../base/assert.ts";
 import {
@@ -24,6 +24,7 @@ import { ContentReader } from "./content_reader.ts";
 import { RecorderLock } from "./recorder_lock.ts";
 import { INFO_COMPACT, INFO_END, type JsonObject, TRACE_VERSION, WAL_SUFFIX } from "./schema.ts";
 import { storeError } from "./store_error.ts";
+import { takeOver } from "./take_over.ts";
 import { syncPath } from "./trace_create.ts";
 import { findTraceFile, requireTrace } from "./trace_open.ts";
 import { keyAfter, type Row, TraceRows } from "./trace_rows.ts";
@@ -113,7 +114,7 @@ export class CompactStore {
   static openAlone(dirOrFile: string): CompactStore {
     const path = findTraceFile(dirOrFile);
     requireTrace(path, dirOrFile);
-    const lock = RecorderLock.acquire(dirname(path));
+    const lock = RecorderLock.acquire(dirname(path), "change");
     try {
       rmSync(path + SUFFIX_NEW, { force: true });
       const db = openDatabase(path);
@@ -125,7 +126,10 @@ export class CompactStore {
       return new CompactStore(path, db, lock);
     } catch (thrown) {
       lock.release();
-      throw storeError(thrown, `cannot compact trace "${dirOrFile}"`, path);
+      throw storeError(thrown, `cannot compact trace "${dirOrFile}"`, {
+        path,
+        place: "trace",
+      });
     }
   }
 
@@ -370,7 +374,10 @@ export class CompactStore {
     try {
       return run();
     } catch (thrown) {
-      throw storeError(thrown, `cannot ${action} trace "${this.dir}"`, this.path);
+      throw storeError(thrown, `cannot ${action} trace "${this.dir}"`, {
+        path: this.path,
+        place: "trace",
+      });
     }
   }
 }
@@ -392,11 +399,4 @@ function added(counts: JsonObject, change: CountChange): JsonObject {
     sum[name] = (typeof before === "number" ? before : 0) + by;
   }
   return sum;
-}
-
-/** Gives the new file the owner and the mode of the old one. */
-export function takeOver(from: string, to: string): void {
-  const { uid, gid, mode } = statSync(from);
-  chownSync(to, uid, gid);
-  chmodSync(to, mode & 0o777);
 }

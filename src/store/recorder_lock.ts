@@ -33,6 +33,9 @@ const STAT_START_TIME = 19;
 /** What a lock file says of the recorder: it runs, it is gone, that cannot be told, or there is no lock. */
 export type LockState = "held" | "stale" | "unknown" | "free";
 
+/** What a lock is taken for: to record into the folder, or to change the trace that is there. */
+export type LockPurpose = "record" | "change";
+
 /** A lock that this process holds. */
 export class RecorderLock {
   readonly #path: string;
@@ -47,17 +50,17 @@ export class RecorderLock {
    * Takes the lock of a state-dir that exists.
    * @throws {DiffKeeperError} `in_use`; `not_writable`, `disk_full`, `io` if the file cannot be made.
    */
-  static acquire(dir: string): RecorderLock {
+  static acquire(dir: string, purpose: LockPurpose = "record"): RecorderLock {
     const path = join(dir, LOCK_FILE);
     const text = identityOf(process.pid);
     for (let attempt = 0; attempt < TAKEOVERS_MAX; attempt++) {
-      if (createLock(path, text)) return new RecorderLock(path, text);
+      if (createLock(path, text, purpose)) return new RecorderLock(path, text);
       const found = finishedLock(path);
       if (found === undefined) continue;
-      if (judge(found) !== "stale") throw inUse(dir, found.text);
+      if (judge(found) !== "stale") throw inUse(dir, found.text, purpose);
       removeStale(path, found.text);
     }
-    throw inUse(dir, readLock(path)?.text ?? "");
+    throw inUse(dir, readLock(path)?.text ?? "", purpose);
   }
 
   /** Gives the lock back; a lock that somebody else has taken since stays. */
@@ -75,7 +78,7 @@ export function lockState(dir: string): LockState {
 /** @throws {DiffKeeperError} `in_use`: a recorder holds the state-dir, or one that cannot be judged may. */
 export function refuseHeld(dir: string): void {
   const found = finishedLock(join(dir, LOCK_FILE));
-  if (found !== undefined && judge(found) !== "stale") throw inUse(dir, found.text);
+  if (found !== undefined && judge(found) !== "stale") throw inUse(dir, found.text, "record");
 }
 
 interface FoundLock {
@@ -103,7 +106,7 @@ function finishedLock(path: string): FoundLock | undefined {
 }
 
 /** Makes and writes it, or leaves nothing: a lock without its text would keep others waiting. */
-function createLock(path: string, text: string): boolean {
+function createLock(path: string, text: string, purpose: LockPurpose): boolean {
   let isMade = false;
   try {
     const fd = openSync(path, "wx", FILE_MODE);
@@ -119,7 +122,8 @@ function createLock(path: string, text: string): boolean {
   } catch (thrown) {
     if (!isMade && thrownCode(thrown) === "EEXIST") return false;
     if (isMade) rmSync(path, { force: true });
-    throw storeError(thrown, `cannot lock "${path}"`, path);
+    const place = purpose === "record" ? "state-dir" : "trace";
+    throw storeError(thrown, `cannot lock "${path}"`, { path, place });
   }
 }
 
@@ -196,11 +200,13 @@ function readOr(path: string, fallback: string): string {
   }
 }
 
-function inUse(dir: string, text: string): DiffKeeperError {
+function inUse(dir: string, text: string, purpose: LockPurpose): DiffKeeperError {
   const pid = /^\d+/.exec(text)?.[0];
   const who = pid === undefined ? "another recorder" : `the recorder with process id ${pid}`;
-  return new DiffKeeperError("in_use", `cannot record into "${dir}": ${who} is using it`, {
-    hint: `wait for it, choose another --state-dir, or remove "${join(dir, LOCK_FILE)}" if no ` +
-      "recorder runs there",
+  const isRecord = purpose === "record";
+  const action = isRecord ? `cannot record into "${dir}"` : `cannot change the trace in "${dir}"`;
+  const wait = isRecord ? "wait for it, choose another --state-dir," : "wait for it,";
+  return new DiffKeeperError("in_use", `${action}: ${who} is using it`, {
+    hint: `${wait} or remove "${join(dir, LOCK_FILE)}" if no recorder runs there`,
   });
 }

@@ -47,6 +47,8 @@ test("a leftover is taken over, a held lock is not, and only the holder releases
   const dir = withLock("1 2 another-boot pid:[7]\n");
   const lock = RecorderLock.acquire(dir);
   expect(() => RecorderLock.acquire(dir)).toThrow(`the recorder with process id ${process.pid}`);
+  expect(() => RecorderLock.acquire(dir)).toThrow("cannot record into");
+  expect(() => RecorderLock.acquire(dir, "change")).toThrow("cannot change the trace in");
   writeFileSync(join(dir, "recorder.lock"), "somebody else");
   lock.release();
   expect(readdirSync(dir)).toEqual(["recorder.lock"]);

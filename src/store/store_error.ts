@@ -7,15 +7,30 @@ import { dirname } from "node:path";
 import { DiffKeeperError, type ErrorCode } from "../base/error.ts";
 import { DISK_FREE_BYTES_MIN } from "../base/limits.ts";
 
-const SPACE_HINT = "free some space, or choose another --state-dir";
 const COPY_HINT = "copy the trace again from where it was recorded, all files of its folder";
 
 const HINTS: Partial<Record<ErrorCode, string>> = {
-  disk_full: SPACE_HINT,
-  not_writable: "choose another --state-dir, or change its permissions",
   data_corrupt: COPY_HINT,
   truncated: COPY_HINT,
   in_use: "wait until the other program has finished, or end it",
+};
+
+/** What was to be written: a new recording, a trace that is there, or a file made of one. Each has its own way out. */
+export type StorePlace = "state-dir" | "trace" | "out";
+
+const PLACE_HINTS: Readonly<Record<StorePlace, Partial<Record<ErrorCode, string>>>> = {
+  "state-dir": {
+    disk_full: "free some space, or choose another --state-dir",
+    not_writable: "choose another --state-dir, or change its permissions",
+  },
+  trace: {
+    disk_full: "free some space on the disk that holds the trace",
+    not_writable: "run this as the owner of the trace, or as root",
+  },
+  out: {
+    disk_full: "free some space, or choose another --out",
+    not_writable: "choose another --out, or change the permissions of its folder",
+  },
 };
 
 /** SQLite's result codes by the beginning of their name (https://sqlite.org/rescode.html). First match wins. */
@@ -45,12 +60,18 @@ const ERRNO_CODES: Readonly<Record<string, ErrorCode>> = {
 /**
  * The error for something that SQLite or node:fs threw.
  * @param action what was tried, as the beginning of a sentence: `cannot write trace "x"`.
- * @param path the file or folder concerned; asked for free space where SQLite only says "I/O error".
+ * @param at the file or folder concerned, of a state-dir unless it says another place; asked for free space where SQLite only says
+ *   "I/O error".
  */
-export function storeError(thrown: unknown, action: string, path: string): DiffKeeperError {
+export function storeError(
+  thrown: unknown,
+  action: string,
+  at: string | { path: string; place: StorePlace },
+): DiffKeeperError {
   if (thrown instanceof DiffKeeperError) return thrown;
+  const { path, place } = typeof at === "string" ? { path: at, place: "state-dir" as const } : at;
   const code = codeOf(thrown, path);
-  const hint = HINTS[code];
+  const hint = HINTS[code] ?? PLACE_HINTS[place][code];
   return new DiffKeeperError(code, `${action}: ${reasonOf(thrown, code)}`, {
     ...(hint === undefined ? {} : { hint }),
     cause: thrown,

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { DiffKeeperError, type ErrorCode } from "../base/error.ts";
-import { storeError } from "./store_error.ts";
+import { storeError, type StorePlace } from "./store_error.ts";
 
 const withCode = (code: string) => Object.assign(new Error("disk I/O error"), { code });
 const codeOf = (code: string, path = "/") => storeError(withCode(code), "cannot x", path).code;
@@ -35,6 +35,10 @@ test("the message has the action first, the cause is kept, our own errors pass",
   expect(error.message).toBe('cannot write trace "x": no space left on the disk');
   expect(error.cause).toBe(cause);
   expect(error.hint).toBe("free some space, or choose another --state-dir");
+  const hintAt = (place: StorePlace) => storeError(cause, "cannot x", { path: "/", place }).hint;
+  expect(hintAt("state-dir")).toBe(error.hint);
+  expect(hintAt("trace")).toBe("free some space on the disk that holds the trace");
+  expect(hintAt("out")).toBe("free some space, or choose another --out");
   const ours = new DiffKeeperError("in_use", "cannot y");
   expect(storeError(ours, "cannot x", "/")).toBe(ours);
   expect(storeError("text", "cannot x", "/").message).toBe("cannot x: text");

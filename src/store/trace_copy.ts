@@ -6,8 +6,8 @@ import { Database } from "bun:sqlite";
 import { existsSync, rmSync } from "node:fs";
 import { DiffKeeperError } from "../base/error.ts";
 import { INFO_END } from "./schema.ts";
-import { takeOver } from "./compact_store.ts";
 import { storeError } from "./store_error.ts";
+import { takeOver } from "./take_over.ts";
 import { openTrace } from "./trace_open.ts";
 import { TraceRows } from "./trace_rows.ts";
 
@@ -31,7 +31,10 @@ export function copyTrace(from: string, to: string): void {
     takeOver(opened.path, to);
   } catch (thrown) {
     rmSync(to, { force: true });
-    throw storeError(thrown, `cannot pack trace "${from}" into "${to}"`, to);
+    throw storeError(thrown, `cannot pack trace "${from}"`, {
+      path: to,
+      place: "out",
+    });
   } finally {
     rows.close();
   }
