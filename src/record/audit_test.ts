@@ -93,3 +93,15 @@ test("a mapped file is read again although its times say nothing", async () => {
   expect(verdict.differences).toBeLessThanOrEqual(1);
   expect(events.some((event) => event.op === Op.RESYNC && event.length === 1)).toBe(true);
 });
+
+test("where only the time of a folder differs, it is healed as UTIMES; a mode as CHMOD", async () => {
+  const { verdict, events } = await auditAfter(() => {
+    fs.utimesSync(dir, 5, 6);
+    fs.chmodSync(join(dir, "a"), 0o700);
+  });
+  expect(verdict.paths).toEqual(["", "a"]);
+  expect(events.map(({ op, mtime }) => [op, op === Op.UTIMES ? mtime?.sec : 0])).toEqual([
+    [Op.UTIMES, 6],
+    [Op.CHMOD, 0],
+  ]);
+});

@@ -5,7 +5,7 @@
  */
 import { assert } from "../base/assert.ts";
 import { DiffKeeperError } from "../base/error.ts";
-import { Op, type TraceEvent } from "../format/trace_event.ts";
+import { Op, type OpCode, type TraceEvent } from "../format/trace_event.ts";
 import { type Node, S_IFDIR, S_IFMT } from "../resolve/node.ts";
 import type { Tree } from "../resolve/tree.ts";
 import type { BaselineTrace } from "./baseline.ts";
@@ -216,7 +216,7 @@ class Rescan {
     if (item === undefined) return;
     const content = contentEvents(item);
     if (content.length === 0) {
-      content.push({ ...blank(Op.CHMOD, node.id), attr: item.attr, mtime: item.mtime });
+      content.push({ ...blank(changeOp(node, item), node.id), attr: item.attr, mtime: item.mtime });
     }
     for (const event of content) this.#target.put(event);
     const names = new Set(item.xattrs.map(({ name }) => name));
@@ -253,6 +253,12 @@ function isSame(node: Node, item: ScannedInode): boolean {
   const sameTarget = !node.isSymlink || node.mtime()?.nsec === item.mtime.nsec;
   return node.dev === dev && node.ino === ino && sameTarget &&
     (node.mode & S_IFMT) === (mode & S_IFMT);
+}
+
+/** The op that says what differs: nobody changed a mode where only the time is another. */
+function changeOp(node: Node, { attr }: ScannedInode): OpCode {
+  if (node.uid !== attr.uid || node.gid !== attr.gid) return Op.CHOWN;
+  return node.mode === attr.mode ? Op.UTIMES : Op.CHMOD;
 }
 
 function parentOf(path: string): string {

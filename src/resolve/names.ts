@@ -21,9 +21,11 @@ import {
   dirTimes,
   type Entry,
   isDirMode,
+  leftOutIn,
   locate,
   meant,
   movesAreWhole,
+  setFolderTime,
   touchesAreWhole,
   touchOf,
 } from "./touched.ts";
@@ -109,7 +111,10 @@ export function make(ctx: Context, unit: CallUnit, force: boolean): Outcome {
   }
   const { entry } = at;
   const asked = askedMode(unit);
-  if (ctx.places.excluded(entry.dir.id, entry.name, isDirMode(asked))) return "done";
+  if (ctx.places.excluded(entry.dir.id, entry.name, isDirMode(asked))) {
+    leftOutIn(ctx, call, [entry]);
+    return "done";
+  }
   if (entry.node && touchOf(call, entry.node)) return "done"; // the baseline has it already
   if (!makeWay(ctx, entry, force)) return "wait";
   const times = dirTimes(ctx, call, [entry]);
@@ -150,7 +155,10 @@ export function remove(ctx: Context, unit: CallUnit, force: boolean): Outcome {
   }
   const { entry } = at;
   const { dir, name, node } = entry;
-  if (!node && ctx.places.excluded(dir.id, name, isDir)) return "done";
+  if (!node && ctx.places.excluded(dir.id, name, isDir)) {
+    leftOutIn(ctx, call, [entry]);
+    return "done";
+  }
   const fits = node !== undefined && node.isDir === isDir &&
     !(isDir && node.children?.size) &&
     (touchOf(call, node) !== undefined || !movesAreWhole(ctx, call, node.dev));
@@ -222,7 +230,10 @@ export function link(ctx: Context, unit: CallUnit, force: boolean): Outcome {
   }
   const { entry } = at;
   const { dir, name } = entry;
-  if (ctx.places.excluded(dir.id, name, false)) return "done";
+  if (ctx.places.excluded(dir.id, name, false)) {
+    leftOutIn(ctx, call, [entry]);
+    return "done";
+  }
   const source = linkSource(ctx, unit, dir.dev);
   if (entry.node && entry.node === source.node) return "done";
   const abs = ctx.places.absOf(dir.id, name);
@@ -269,6 +280,7 @@ export function created(ctx: Context, unit: OpenUnit, force: boolean): Outcome {
   if (node && sameInode(open.inode, node)) return "done"; // the baseline has it already
   if (ctx.places.excluded(dir.id, open.name, false)) {
     ctx.ignored.set(open.inode.dev, open.inode.ino, open.inode.gen);
+    setFolderTime(ctx, { node: dir.id, mtime: mtimeOf(open.parent), flags: 0 });
     return "done";
   }
   if (!makeWay(ctx, { dir, name: open.name, node, base: undefined }, force)) return "wait";

@@ -17,6 +17,7 @@ import {
   type Entry,
   isDirMode,
   isSymlinkMode,
+  leftOutIn,
   type Located,
   meant,
   movesAreWhole,
@@ -32,6 +33,8 @@ const NOWHERE = "/\0";
 interface Side {
   entry: Entry | undefined;
   abs: string | undefined;
+  /** The name that is left out: its folder is in the tree, and its time changes. */
+  leftOut?: Entry;
 }
 
 /** Outside, or a name that is left out and that the tree does not have. */
@@ -39,7 +42,9 @@ function sideOf(ctx: Context, at: Located, isDir: boolean): Side {
   if (!at.entry) return { entry: undefined, abs: at.abs };
   const { dir, name, node } = at.entry;
   const abs = ctx.places.absOf(dir.id, name);
-  if (!node && ctx.places.excluded(dir.id, name, isDir)) return { entry: undefined, abs };
+  if (!node && ctx.places.excluded(dir.id, name, isDir)) {
+    return { entry: undefined, abs, leftOut: at.entry };
+  }
   return { entry: at.entry, abs };
 }
 
@@ -63,7 +68,13 @@ export function rename(ctx: Context, unit: CallUnit, force: boolean): Outcome {
   const isExchange = (unit.call.arg[0] & RENAME_EXCHANGE) !== 0;
   if (from.entry) return leaves(ctx, unit, { entry: from.entry, force, isExchange, other: to });
   if (to.entry) return comesIn(ctx, unit, { entry: to.entry, force, isExchange, other: from });
+  leftOutIn(ctx, unit.call, foldersOf([from.leftOut, to.leftOut]));
   return "done";
+}
+
+/** Those that are in the tree. */
+function foldersOf(entries: (Entry | undefined)[]): Entry[] {
+  return entries.filter((entry) => entry !== undefined);
 }
 
 /** Was all this in folders that are not watched? With a place in the order, all that came before is in the tree, or waits. */
@@ -221,11 +232,12 @@ function leaves(
     const seen = abs === undefined ? undefined : ctx.options.assist?.lstat?.(abs);
     if (seen && seen.nlink > 1 && sameInode(seen, node)) return "done";
   }
-  const times = dirTimes(ctx, call, [entry]);
+  const times = dirTimes(ctx, call, foldersOf([entry, how.other.leftOut]));
   ctx.emit(Op.RENAME, node.id, { parent: entry.dir.id, name: entry.name, toParent: 0, ...times });
   goneOutside(ctx, node, how.other.abs);
-  if (how.isExchange) takeIn(ctx, unit, { ...entry, node: undefined }, node);
-  else if ((call.arg[0] & RENAME_WHITEOUT) !== 0) whiteout(ctx, unit, { entry });
+  if (how.isExchange) {
+    takeIn(ctx, unit, { entry: { ...entry, node: undefined }, other: how.other, left: node });
+  } else if ((call.arg[0] & RENAME_WHITEOUT) !== 0) whiteout(ctx, unit, { entry });
   return "done";
 }
 
@@ -253,9 +265,9 @@ function comesIn(
   if (victim?.children?.size) {
     if (!force) return "wait";
     removeName(ctx, { ...entry, node: victim });
-    return takeIn(ctx, unit, { ...entry, node: undefined });
+    return takeIn(ctx, unit, { entry: { ...entry, node: undefined }, other: how.other });
   }
-  return takeIn(ctx, unit, entry);
+  return takeIn(ctx, unit, { entry, other: how.other });
 }
 
 /**
@@ -276,11 +288,15 @@ function stateIn(ctx: Context, unit: CallUnit, not: Node[], abs: string | undefi
 }
 
 /** Something from outside now has the name: its state, its content, and everything below it. */
-function takeIn(ctx: Context, unit: CallUnit, entry: Entry, left?: Node): Outcome {
+function takeIn(
+  ctx: Context,
+  unit: CallUnit,
+  { entry, other, left }: { entry: Entry; other: Side; left?: Node },
+): Outcome {
   const { dir, name, node: victim } = entry;
   const abs = ctx.places.absOf(dir.id, name);
   const state = stateIn(ctx, unit, [dir, victim ?? dir, left ?? dir], abs);
-  const times = dirTimes(ctx, unit.call, [entry]);
+  const times = dirTimes(ctx, unit.call, foldersOf([entry, other.leftOut]));
   const fields = { parent: 0, toParent: dir.id, toName: name, victim: victim?.id ?? 0, ...times };
   if (!state) {
     const text = `${JSON.stringify(name)} came in from outside and could not be read`;

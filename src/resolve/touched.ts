@@ -5,7 +5,7 @@
  */
 import type { CallRecord, KernelInode } from "../format/kernel_decode.ts";
 import { DK_TOUCH_MAX } from "../format/kernel_record.ts";
-import { EventFlag, type Mtime } from "../format/trace_event.ts";
+import { EventFlag, type Mtime, Op } from "../format/trace_event.ts";
 import { type Context, mtimeOf, sameInode } from "./context.ts";
 import { type Node, S_IFDIR, S_IFLNK, S_IFMT } from "./node.ts";
 import { lastName, type Place } from "./places.ts";
@@ -143,6 +143,22 @@ export function dirTimes(
     if (mtime) times.push({ node: dir.id, mtime });
   }
   return { dirTimes: times, flags };
+}
+
+/** The times of folders in which a name that is left out was made, removed or renamed: nothing else of such a call is recorded. */
+export function leftOutIn(ctx: Context, call: CallRecord, entries: Entry[]): void {
+  const { dirTimes: times, flags } = dirTimes(ctx, call, entries);
+  for (const { node, mtime } of times) setFolderTime(ctx, { node, mtime, flags });
+}
+
+/** A UTIMES of a folder, unless it has that time already. */
+export function setFolderTime(
+  ctx: Context,
+  { node, mtime, flags }: { node: number; mtime: Mtime | undefined; flags: number },
+): void {
+  const known = ctx.tree.need(node).mtime();
+  if (!mtime || (known?.sec === mtime.sec && known.nsec === mtime.nsec)) return;
+  ctx.emit(Op.UTIMES, node, { mtime, flags });
 }
 
 /** State of a node as it is now, if the live system can tell and still has it at its path. */
