@@ -10,13 +10,19 @@ import { assert } from "../base/assert.ts";
  */
 export const REORDER_RECORDS_MAX = 16_384;
 
-/** The same in record time, ns. */
-export const REORDER_WAIT_NS = 1_000_000_000;
+/**
+ * The same in record time, ns. A filesystem that writes its log, or holds a writer back, keeps a task in its call for seconds
+ * (btrfs: 1.2 s seen).
+ */
+export const REORDER_WAIT_NS = 10_000_000_000;
 
-/** Records held while a name operation contradicts the model; then the kernel's facts decide. */
+/** The same once something was lost: the number may have been in it. */
+export const REORDER_LOSS_NS = 1_000_000_000;
+
+/** Records that come while a name operation contradicts the model; then the kernel's facts decide. */
 export const RACE_RECORDS_MAX = 256;
 
-/** The same in record time, ns. */
+/** The same in record time, ns, since its turn came. */
 export const RACE_WAIT_NS = 50_000_000;
 
 /** Symlinks followed in one path, as in the kernel (MAXSYMLINKS). */

@@ -3,7 +3,13 @@
  * everything behind it waits because order must be kept. A unit whose call began before the first
  * of the waiting calls returned may be what the head waits for: it may go before them.
  */
-import { RACE_RECORDS_MAX, RACE_WAIT_NS, REORDER_RECORDS_MAX, REORDER_WAIT_NS } from "./bounds.ts";
+import {
+  RACE_RECORDS_MAX,
+  RACE_WAIT_NS,
+  REORDER_LOSS_NS,
+  REORDER_RECORDS_MAX,
+  REORDER_WAIT_NS,
+} from "./bounds.ts";
 import type { KernelInode } from "../format/kernel_decode.ts";
 import { KernelFlag } from "../format/kernel_record.ts";
 import { CallKind } from "../format/kernel_syscall.ts";
@@ -49,6 +55,10 @@ export class Queue {
   /** The head was tried, and nothing that could help it has come since. */
   #isStuck = false;
   #now = 0;
+  /** Units taken so far. */
+  #taken = 0;
+  /** The head whose turn had come and that could not go, and when that was. */
+  #doubt: { head: Unit; t: number; taken: number } | undefined;
 
   constructor(ctx: Context, order: LockOrder, worker: Worker) {
     this.#ctx = ctx;
@@ -85,6 +95,7 @@ export class Queue {
 
   /** Takes a unit in ring order: it is worked on now, or it waits. */
   take(unit: Unit): void {
+    this.#taken++;
     const seq = lockSeqOf(unit);
     if (seq !== 0) this.#order.arrived(seq);
     if (this.#units.length === 0) {
@@ -235,10 +246,18 @@ export class Queue {
   }
 
   #isExpired(head: Unit): boolean {
-    const isOrder = !this.#isReady(head);
-    const records = isOrder ? REORDER_RECORDS_MAX : RACE_RECORDS_MAX;
-    const wait = isOrder ? REORDER_WAIT_NS : RACE_WAIT_NS;
-    return this.#units.length >= records || this.#now - head.head.t >= wait;
+    if (this.#units.length >= REORDER_RECORDS_MAX) return true;
+    if (!this.#isReady(head)) {
+      const wait = this.#ctx.stats.lostEvents > 0 ? REORDER_LOSS_NS : REORDER_WAIT_NS;
+      return this.#now - head.head.t >= wait;
+    }
+    if (lockSeqOf(head) === 0) {
+      return this.#units.length >= RACE_RECORDS_MAX || this.#now - head.head.t >= RACE_WAIT_NS;
+    }
+    // many may have come, and much time gone by, while only its turn was missing
+    if (this.#doubt?.head !== head) this.#doubt = { head, t: this.#now, taken: this.#taken };
+    const { t, taken } = this.#doubt;
+    return this.#taken - taken >= RACE_RECORDS_MAX || this.#now - t >= RACE_WAIT_NS;
   }
 
   /** The head waits no longer. */

@@ -9,7 +9,7 @@ import { bytes, create, file, same } from "../../tests/support/resolve_records.t
 import { ROOT_INODE, World } from "../../tests/support/resolve_world.ts";
 import { KernelFlag } from "../format/kernel_record.ts";
 import { EventFlag } from "../format/trace_event.ts";
-import { REORDER_RECORDS_MAX, REORDER_WAIT_NS } from "./bounds.ts";
+import { RACE_RECORDS_MAX, RACE_WAIT_NS, REORDER_RECORDS_MAX, REORDER_WAIT_NS } from "./bounds.ts";
 
 test("writes take the order of the inode lock", () => {
   const w = new World();
@@ -46,6 +46,35 @@ test("waiting for a lock number is bounded in records too", () => {
     w.feed(writeRecord({ t: 2 }, { inode: f, offset: i, payload: bytes("x"), lockSeq: i + 2 }));
   }
   expect(w.sink.events.length).toBe(1 + REORDER_RECORDS_MAX);
+});
+
+test("a name is in doubt from its turn on, not from when it began to wait for it", () => {
+  const w = new World();
+  const f = file(10);
+  w.feed(create(1, f, "a"));
+  const gone = callRecord({ t: 10, tid: 2, enter: 8 }, "unlink", {
+    base: [ROOT_INODE, ROOT_INODE],
+    str: ["b"],
+    touched: [ROOT_INODE, { ...f, nlink: 0 }],
+    lockSeq: 2,
+  });
+  w.feed(gone);
+  const other = file(11);
+  for (let i = 0; i < 2 * RACE_RECORDS_MAX; i++) {
+    w.feed(
+      writeRecord({ t: 11 }, { inode: other, offset: i, payload: bytes("x"), lockSeq: i + 3 }),
+    );
+  }
+  const later = 2 * RACE_WAIT_NS;
+  w.feed(skipRecord({ t: later, tid: 4 }, 1));
+  // now it is the turn of the unlink, whose name another call, which has no number, brings only now
+  w.feed(callRecord({ t: later + 1, tid: 3, enter: 5 }, "rename", {
+    base: [ROOT_INODE, ROOT_INODE],
+    str: ["a", "b"],
+    touched: [ROOT_INODE, f],
+  }));
+  expect(w.resolver.stats.unresolved).toBe(0);
+  expect(w.ops().slice(0, 3)).toEqual(["CREATE", "RENAME", "UNLINK"]);
 });
 
 test("changes of names and of bytes take effect in the order of their locks", () => {
