@@ -27,7 +27,7 @@ import { changesNames, Places } from "../history/places.ts";
 import { Trace } from "../history/trace.ts";
 import type { Node } from "../resolve/node.ts";
 import type { CompactStore } from "../store/compact_store.ts";
-import { INFO_FOLD } from "../store/schema.ts";
+import { INFO_FOLD, type JsonObject } from "../store/schema.ts";
 import { keyAfter, type Row } from "../store/trace_rows.ts";
 import type { Effort } from "./blob_maker.ts";
 import { Needs } from "./needs.ts";
@@ -85,7 +85,7 @@ class HistoryFold {
   /** Nodes that events behind the fold name. */
   readonly #mentioned = new Set<number>();
   /** What of the row that the fold goes through stays. */
-  #split: { tNs: number; seq: number; value: Uint8Array; row: number } | undefined;
+  #split: { tNs: number; seq: number; value: Uint8Array; isPacked: boolean } | undefined;
   /** Rows of saved contents that the state has. */
   readonly #saved: readonly number[];
   /** Behind the last row of events that was looked at. */
@@ -128,9 +128,19 @@ class HistoryFold {
       if (isFold) this.#dropJournal();
       this.#sweep("data");
       this.#sweep("content");
-    }, isFold ? BASELINE_PACKED : {});
+    }, isFold ? this.#progress() : {});
     this.#store.content.clear();
     return this.#result;
+  }
+
+  /** Where the compactor goes on: the baseline is packed, and so may be the rest of the row that the fold goes through. */
+  #progress(): JsonObject {
+    const baseline = textOf(rangeOf("baseline").to);
+    if (this.#split?.isPacked !== true) return { baseline };
+    const { tNs, seq } = this.#split;
+    const behind = textOf(keyAfter(buildKey({ sort: "journal", tNs, seq })));
+    const at = this.#store.progress()?.["journal"];
+    return { baseline, journal: typeof at === "string" && at > behind ? at : behind };
   }
 
   /** The state after the last event that goes. */
@@ -182,7 +192,7 @@ class HistoryFold {
         this.#needEvent(cursor);
         if (isSplit) encoder?.append(cursor.event());
       }
-      if (encoder !== undefined) this.#cut(encoder, row, isPacked);
+      if (encoder !== undefined) this.#cut(encoder, isPacked);
     }
     if (this.#request.live === true && this.#idEnd === Number.POSITIVE_INFINITY) this.#idEnd = 0;
   }
@@ -199,13 +209,13 @@ class HistoryFold {
   }
 
   /** The rest of a row becomes a row of its own; packed, it points into what stays of the old one. */
-  #cut(encoder: EventBatchEncoder, row: number, isPacked: boolean): void {
+  #cut(encoder: EventBatchEncoder, isPacked: boolean): void {
     const tNs = encoder.firstNs;
     const seq = this.#result.seq + 1;
     const value = isPacked
       ? finished(encoder, seq, this.#request.effort.events)
       : encoder.finish(seq);
-    this.#split = { tNs, seq, value, row };
+    this.#split = { tNs, seq, value, isPacked };
   }
 
   #needEvent(cursor: EventCursor): void {
@@ -507,8 +517,10 @@ function isOwn(id: number): boolean {
   return id >= 0x8000_0000;
 }
 
-/** The compactor has nothing to do with a folded baseline: it is packed. */
-const BASELINE_PACKED = { baseline: Buffer.from(rangeOf("baseline").to).toString("latin1") };
+/** A key as the compactor's own row has it. */
+function textOf(key: Uint8Array): string {
+  return Buffer.from(key).toString("latin1");
+}
 
 const utf8 = new TextEncoder();
 

@@ -7,6 +7,7 @@ import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { EFFORT_FAST } from "../../src/compact/blob_maker.ts";
+import { Compactor, settingsOf } from "../../src/compact/compactor.ts";
 import { compactTrace } from "../../src/compact/compact_trace.ts";
 import { gcTrace } from "../../src/compact/gc_trace.ts";
 import { foldHistory } from "../../src/compact/history_fold.ts";
@@ -122,6 +123,32 @@ for (let seed = firstSeed; seed < firstSeed + seeds; seed++) {
     before.close();
   }, 120_000);
 }
+
+test("a fold through the last row that is packed: packing goes on behind it", () => {
+  const [whole, folded] = [join(dir, "whole-split"), join(dir, "split")];
+  const lastSeq = makeTrace(whole, 4);
+  cpSync(whole, folded, { recursive: true });
+  const store = CompactStore.openAlone(folded);
+  const compactor = new Compactor(store, { ...settingsOf(EFFORT_FAST), segmentRows: 1 });
+  // the journal's rows are packed one by one: up to one with several events
+  let before = 0;
+  for (let last = 0; last - before < 3 || before === 0;) {
+    before = last;
+    expect(compactor.step(false)).toBe(true);
+    last = compactor.progress.lastSeq;
+  }
+  const seq = compactor.progress.lastSeq - 1;
+  expect(seq).toBeLessThan(lastSeq - 1);
+  foldHistory(store, { seq, effort: EFFORT_FAST, live: true });
+  store.close();
+  pack(folded, 2);
+  expect(verifyTrace(folded).problems).toEqual([]);
+  expect(timelineOf(folded)).toEqual(timelineOf(whole).slice(seq));
+  const [after, wanted] = [Trace.open(folded), Trace.open(whole)];
+  for (let at = seq; at <= lastSeq; at++) expect(treeAt(after, at)).toEqual(treeAt(wanted, at));
+  after.close();
+  wanted.close();
+});
 
 test("gc keeps the last part, and what it keeps fits", () => {
   const path = join(dir, "gc");
