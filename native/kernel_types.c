@@ -1,8 +1,8 @@
 /*
  * The kernel's type information (BTF) as libbpf needs it for one object, and no more. libbpf goes through all of its 120,000 types
  * for each name that it looks up, which is a third of the time of a load. This library is loaded before libbpf and stands in for
- * its btf__load_vmlinux_btf (bpf/btf.h): each type keeps its number, but those to which no name of the object leads become
- * nameless forward declarations, which a search passes at once. A thread makes them while the object is opened.
+ * its btf__load_vmlinux_btf (bpf/btf.h): each type keeps its number and its sort, but those to which no name of the object leads lose
+ * name and parts, so that a search passes them at once (functions become nothing). A thread makes them while the object is opened.
  *
  * Format: linux, Documentation/bpf/btf.rst, include/uapi/linux/btf.h. What is not understood (a kind that came later, a file that
  * contradicts itself) is left to libbpf's own function.

@@ -49,7 +49,6 @@ export function causesOf(error: DiffKeeperError): string[] {
   const causes: string[] = [];
   let cause = error.cause;
   for (let i = 0; i < ERROR_CAUSES_MAX && cause !== undefined && cause !== null; i++) {
-    if (typeof cause === "number") break; // an errno, which the message has in words
     const text = oneLine(cause instanceof Error ? cause.message : String(cause));
     if (!error.message.includes(reasonIn(text))) causes.push(text);
     cause = cause instanceof Error ? cause.cause : undefined;

@@ -6,6 +6,7 @@
  */
 import { DiffKeeperError } from "../base/error.ts";
 import { EventFlag, Op, type TraceEvent } from "../format/trace_event.ts";
+import { sameInode } from "../resolve/context.ts";
 import type { Node } from "../resolve/node.ts";
 import type { EventSink } from "../resolve/sink.ts";
 import type { Tree } from "../resolve/tree.ts";
@@ -68,13 +69,6 @@ function isAsRecorded(node: Node, item: ScannedInode): boolean {
   return !node.isFile || node.size === attr.size;
 }
 
-/** Does another folder, or a file, stand where the watched one was? */
-function isAnother(node: Node | undefined, { attr }: ScannedInode): boolean {
-  if (node === undefined) return false;
-  const isOther = attr.gen !== 0 && node.gen !== 0 && attr.gen !== node.gen;
-  return isOther || node.dev !== attr.dev || node.ino !== attr.ino;
-}
-
 /** Compares the watched folders with the tree. */
 class Comparison {
   readonly #options: AuditOptions;
@@ -111,16 +105,16 @@ class Comparison {
     const folders = new Map<number, { node: Node | undefined; path: string; names: number }>();
     for (const item of scanner.scan(root.path)) {
       if (item.kind !== "inode") continue;
-      this.entries++;
       const above = folders.get(item.parent);
-      if (above !== undefined) above.names++;
-      if (above === undefined && isAnother(tree.roots[root.index], item)) {
-        this.entries--;
+      const top = tree.roots[root.index];
+      if (above === undefined && top !== undefined && !sameInode(item.attr, top)) {
         this.gone.add(root.index);
         return;
       }
+      this.entries++;
+      if (above !== undefined) above.names++;
       const node = above === undefined
-        ? tree.roots[root.index]
+        ? top
         : tree.node(tree.child(above.node?.id ?? 0, item.name));
       const path = above === undefined || above.path === ""
         ? item.name

@@ -6,6 +6,7 @@
 import { assert } from "../base/assert.ts";
 import { DiffKeeperError } from "../base/error.ts";
 import { Op, type OpCode, type TraceEvent } from "../format/trace_event.ts";
+import { sameInode } from "../resolve/context.ts";
 import { type Node, S_IFDIR, S_IFMT } from "../resolve/node.ts";
 import type { Tree } from "../resolve/tree.ts";
 import type { BaselineTrace } from "./baseline.ts";
@@ -247,12 +248,10 @@ class Rescan {
 
 /** Whether a real inode is the one that a node stands for. */
 function isSame(node: Node, item: ScannedInode): boolean {
-  const { dev, ino, gen, mode } = item.attr;
-  if (gen !== 0 && node.gen !== 0 && gen !== node.gen) return false;
   // A symlink cannot be changed: another target under the same number is another symlink.
   const sameTarget = !node.isSymlink || node.mtime()?.nsec === item.mtime.nsec;
-  return node.dev === dev && node.ino === ino && sameTarget &&
-    (node.mode & S_IFMT) === (mode & S_IFMT);
+  return sameInode(item.attr, node) && sameTarget &&
+    (node.mode & S_IFMT) === (item.attr.mode & S_IFMT);
 }
 
 /** The op that says what differs: nobody changed a mode where only the time is another. */

@@ -94,7 +94,7 @@ export class Scanner {
     const code = this.#inodes.stat.readAt(AT_FDCWD, name);
     if (code !== 0) {
       const message = `cannot read "${showPath(path)}": ${errnoText(code)}`;
-      throw new DiffKeeperError(isGone(code) ? "not_found" : "io", message, { cause: code });
+      throw new DiffKeeperError(isGone(code) ? "not_found" : "io", message);
     }
     yield* this.#walk({ fd: AT_FDCWD, node: 0, path: "", name, text: "" });
   }

@@ -179,7 +179,7 @@ export function mtimeOf(inode: KernelInode): Mtime | undefined {
 }
 
 /** Is this the node's inode? Generation 0 on either side is not compared. */
-export function sameInode(inode: KernelInode, node: Node): boolean {
+export function sameInode(inode: Pick<KernelInode, "dev" | "ino" | "gen">, node: Node): boolean {
   if (inode.ino === 0 || inode.dev !== node.dev || inode.ino !== node.ino) return false;
   return inode.gen === node.gen || inode.gen === 0 || node.gen === 0;
 }
