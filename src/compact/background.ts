@@ -1,5 +1,6 @@
 /** The main thread's side of the background compactor: starts it when the recording runs, and ends it before the trace is closed. */
 import { assert } from "../base/assert.ts";
+import { workerUrl } from "../base/worker_url.ts";
 import { type BeginCompaction, type CompactionStopped, Shared, SHARED_WORDS } from "./messages.ts";
 
 /** One compactor beside one recording. States: idle -> running (start) -> stopped (stop). */
@@ -17,7 +18,7 @@ export class BackgroundCompactor {
   /** The trace is there and its log is on. */
   start(): void {
     assert(this.#worker === undefined, "a compactor must be started once");
-    const worker = new Worker(workerUrl());
+    const worker = new Worker(workerUrl("src/compact/compact_worker.ts"));
     this.#worker = worker;
     this.#stopped = new Promise((resolve) => {
       worker.onmessage = (event: MessageEvent<CompactionStopped>) => resolve(event.data);
@@ -33,11 +34,4 @@ export class BackgroundCompactor {
     this.#worker?.unref();
     return error;
   }
-}
-
-/** The worker's entry: in the compiled binary its bundled path, else the source file. */
-function workerUrl(): string | URL {
-  return Bun.main.startsWith("/$bunfs/")
-    ? "./src/compact/compact_worker.ts"
-    : new URL("./compact_worker.ts", import.meta.url);
 }

@@ -7,6 +7,7 @@
 import { availableParallelism } from "node:os";
 import { libc } from "../../ffi/libc.ts";
 import { SCAN_AHEAD_FOLDERS, SCAN_THREADS_MAX } from "../base/limits.ts";
+import { workerUrl } from "../base/worker_url.ts";
 import { FolderSlot, SLOT_BYTES } from "./folder_slot.ts";
 import { InodeStat } from "./inode_stat.ts";
 
@@ -35,13 +36,6 @@ export function serveAhead(memory: SharedArrayBuffer): void {
   }
 }
 
-/** The worker's entry: in the compiled binary its bundled path, else the source file. */
-function workerUrl(): string | URL {
-  return Bun.main.startsWith("/$bunfs/")
-    ? "./src/record/ahead_worker.ts"
-    : new URL("./ahead_worker.ts", import.meta.url);
-}
-
 /** A folder that comes next: in a slot that is done, or only its name. */
 export interface NextFolder {
   name: string;
@@ -61,7 +55,7 @@ export class FolderAhead {
     this.#control = control;
     this.#free = threads > 0 ? slots : [];
     for (let i = 0; i < threads; i++) {
-      const worker = new Worker(workerUrl());
+      const worker = new Worker(workerUrl("src/record/ahead_worker.ts"));
       worker.postMessage(this.#memory);
       // a thread that cannot run has taken nothing
       worker.onerror = (event) => event.preventDefault();

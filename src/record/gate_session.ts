@@ -8,6 +8,7 @@ import { closeSync, writeSync } from "node:fs";
 import { errno, errnoText, pinned } from "../../ffi/libc.ts";
 import { libcGate } from "../../ffi/libc_gate.ts";
 import { DiffKeeperError } from "../base/error.ts";
+import { workerUrl } from "../base/worker_url.ts";
 import { makeTableMemory } from "./base_table.ts";
 import type { GateOptions } from "./gate.ts";
 import type { Launcher } from "./launcher.ts";
@@ -49,7 +50,7 @@ export class GateSession {
         this.listener = own;
         this.tableFd = makeTableMemory();
         // while the folders are scanned its thread gets ready
-        this.#worker = new Worker(workerUrl());
+        this.#worker = new Worker(workerUrl("src/record/gate_worker.ts"));
         return;
       }
       if (fd >= 0) throw new DiffKeeperError("no_privilege", cannotTake(-own));
@@ -110,11 +111,4 @@ export class GateSession {
 
 function cannotTake(code: number): string {
   return `cannot hold calls of the command: its listener cannot be taken over: ${errnoText(code)}`;
-}
-
-/** The worker's entry: in the compiled binary its bundled path, else the source file. */
-function workerUrl(): string | URL {
-  return Bun.main.startsWith("/$bunfs/")
-    ? "./src/record/gate_worker.ts"
-    : new URL("./gate_worker.ts", import.meta.url);
 }

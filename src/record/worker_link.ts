@@ -4,6 +4,7 @@
  */
 import { Bell } from "./bell.ts";
 import { DiffKeeperError } from "../base/error.ts";
+import { workerUrl } from "../base/worker_url.ts";
 import { type ContentVerdict, type FromWorker, plainError, type ToWorker } from "./messages.ts";
 
 /** What is done when the worker says so, between the answers. */
@@ -11,13 +12,6 @@ export interface Calls {
   onProgress(text: string): void;
   /** @throws {DiffKeeperError} the trace cannot be read back. */
   compare(touched: Uint32Array, timeMs: number): ContentVerdict;
-}
-
-/** The worker's entry: in the compiled binary its bundled path, else the source file. */
-function workerUrl(): string | URL {
-  return Bun.main.startsWith("/$bunfs/")
-    ? "./src/record/drain_worker.ts"
-    : new URL("./drain_worker.ts", import.meta.url);
 }
 
 /** See the head of the file. */
@@ -29,7 +23,7 @@ export class WorkerLink {
   #dead: DiffKeeperError | undefined;
 
   constructor({ onProgress, compare }: Calls) {
-    this.#worker = new Worker(workerUrl());
+    this.#worker = new Worker(workerUrl("src/record/drain_worker.ts"));
     this.#worker.onmessage = (event: MessageEvent<FromWorker>) => {
       const message = event.data;
       if (message.kind === "progress") return onProgress(message.text);
