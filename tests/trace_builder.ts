@@ -31,6 +31,8 @@ export interface TraceBuilderOptions {
   /** Events per batch. */
   batchEvents?: number;
   argv?: string[];
+  /** Patterns of what was recorded. */
+  filters?: { include: string[]; exclude: string[] };
   /** Write `m:` rows as the recorder does. */
   index?: boolean;
 }
@@ -62,6 +64,7 @@ export class TraceBuilder {
       name: "",
       envNames: ["PATH"],
       rootPaths: options.rootPaths ?? ["/work"],
+      ...options.filters,
       startEpochNs: START_EPOCH_NS,
       kernel: "6.18.44",
       machine: "x86_64",

@@ -30,6 +30,11 @@ export function formatCount(count: number | bigint): string {
   return count.toString().replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
+/** A count with its noun: `1 file`, `2 files`, `1 entry`, `2,000 entries`. @param many the plural; default: with an s. */
+export function counted(count: number, noun: string, many = `${noun}s`): string {
+  return `${formatCount(count)} ${count === 1 ? noun : many}`;
+}
+
 /** A length of time: `850ns`, `12us`, `3.4ms`, `1.20s`, `2m14.5s`, `1h02m03s`; rounded down. */
 export function formatDurationNs(durationNs: number | bigint): string {
   const duration = BigInt(durationNs);

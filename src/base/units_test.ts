@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { formatBytes, formatCount, formatDurationNs } from "./units.ts";
+import { counted, formatBytes, formatCount, formatDurationNs } from "./units.ts";
 
 test.each([
   [0, "0B"],
@@ -33,6 +33,12 @@ test.each([
   [3_723_000_000_000n, "1h02m03s"],
 ])("formatDurationNs(%p) is %s", (duration, text) => {
   expect(formatDurationNs(duration)).toBe(text);
+});
+
+test("a count agrees with its noun", () => {
+  expect(counted(1, "content")).toBe("1 content");
+  expect(counted(0, "file")).toBe("0 files");
+  expect(counted(2_000, "process", "processes")).toBe("2,000 processes");
 });
 
 test("negative values are a defect", () => {

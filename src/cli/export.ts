@@ -1,6 +1,6 @@
 /** `diffkeeper export`: the watched folders as they were at a moment. */
 import type { Command } from "commander";
-import { formatBytes, formatCount } from "../base/units.ts";
+import { counted, formatBytes, formatCount } from "../base/units.ts";
 import { formatTime, TIME_FORMS, TIME_RULE } from "../format/time_expr.ts";
 import { BaseFiles } from "../history/base_files.ts";
 import { exportTree } from "../history/export.ts";
@@ -66,7 +66,7 @@ function run(flags: ExportFlags): void {
     const range = trace.range();
     const span = spanOf(flags.time, () => range);
     if (span === undefined) return;
-    const history = withProgress("reading events", range.lastSeq, (onProgress) => {
+    const history = withProgress("reading events", () => range.lastSeq, (onProgress) => {
       return trace.foldTo(span, onProgress);
     });
     // the recorder compared the folders with its last state: what was read back is right there
@@ -83,7 +83,7 @@ function run(flags: ExportFlags): void {
       stateDir: trace.reader.place,
       referred: () => referredBy(trace),
     });
-    const report = withProgress("writing files", history.tree.size, (onProgress) => {
+    const report = withProgress("writing files", () => history.tree.size, (onProgress) => {
       const base = new BaseFiles(trace, history);
       const owner = isRoot();
       const options = { target, rootPaths, selection, owner, base, onProgress };
@@ -135,10 +135,6 @@ function summaryOf(report: ExportReport): string {
   if (report.links > 0) parts.push(counted(report.links, "hard link"));
   if (report.special > 0) parts.push(counted(report.special, "special file"));
   return `${parts.join(", ")}, ${formatBytes(report.bytes)}`;
-}
-
-function counted(count: number, noun: string): string {
-  return `${formatCount(count)} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 function jsonOf(flags: ExportFlags, history: History, report: ExportReport): string {

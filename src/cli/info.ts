@@ -1,6 +1,6 @@
 /** `diffkeeper info`: a recording in a few lines. */
 import type { Command } from "commander";
-import { formatBytes, formatCount, formatDurationNs } from "../base/units.ts";
+import { counted, formatBytes, formatCount, formatDurationNs } from "../base/units.ts";
 import { type Fidelity, fidelityText, isExact } from "../format/fidelity.ts";
 import { type AuditInfo, type SampledInfo, sampledText } from "../format/recording_info.ts";
 import { formatTime } from "../format/time_expr.ts";
@@ -12,6 +12,8 @@ import { shellWord } from "./timeline_text.ts";
 import { aboutTrace, onTrace, openTrace, withProgress } from "./trace_options.ts";
 
 const HELP = `
+files: what is no folder and an event is about. (verify counts the regular files that the trace knows, export those it makes.)
+only, left out: patterns of --include and --exclude; of what they leave out nothing is known.
 verified: the recorder compared this many names with the real folders when the command had ended.
 fidelity: what of it is not exact, and why; diffkeeper timeline --gaps lists it.
 
@@ -47,6 +49,9 @@ export interface Facts {
   cwd: string;
   name?: string;
   watched: string[];
+  /** Patterns of what alone was recorded, and of what was left out; null: not known. */
+  include: string[] | null;
+  exclude: string[] | null;
   /** `recording`, `ended` or `cut`. */
   state: string;
   /** Ended in order. */
@@ -59,11 +64,13 @@ export interface Facts {
   running: number | null;
   /** RFC 3339. */
   started: string;
+  /** Of a recording that has no end: up to its last event. */
   duration_ns: number;
   events: number;
   /** Events that were dropped of these, and the earliest moment that is left; null: none were. */
   dropped: { events: number; earliest_ns: number } | null;
   bytes: number;
+  /** Files that an event is about; folders do not count. */
   files: number;
   /** Events lost; `lost_bytes` beside it. */
   lost: number;
@@ -94,10 +101,10 @@ export function factsOf(trace: Trace): Facts {
   const state = trace.state();
   const fold = trace.fold();
   const end = trace.end();
-  const totals: TraceTotals = withProgress("counting events", range.lastSeq, (onProgress) => {
+  const totals: TraceTotals = withProgress("counting events", () => range.lastSeq, (onProgress) => {
     return trace.totals(onProgress);
   });
-  const fidelity = withProgress("reading events", range.lastSeq, (onProgress) => {
+  const fidelity = withProgress("reading events", () => range.lastSeq, (onProgress) => {
     return trace.fidelity(onProgress);
   });
   return {
@@ -106,6 +113,8 @@ export function factsOf(trace: Trace): Facts {
     cwd: recording.cwd,
     ...(recording.name === "" ? {} : { name: recording.name }),
     watched: recording.rootPaths.map(textOf),
+    include: recording.include ?? null,
+    exclude: recording.exclude ?? null,
     state,
     clean: state === "ended",
     ...(state === "cut" ? { cut_at: formatTime(range.endNs), cut_at_ns: range.endNs } : {}),
@@ -139,7 +148,7 @@ function sampledFacts({ files, intervalMs, slowestMs }: SampledInfo): Facts["sam
 function droppedWords({ dropped }: Facts): string {
   if (dropped === null) return "";
   const { events, earliest_ns: ns } = dropped;
-  const what = events === 1 ? "the first event" : `the first ${formatCount(events)} events`;
+  const what = events === 1 ? "the first event" : `the first ${counted(events, "event")}`;
   return `${what}; the earliest moment is #${events} at ${formatTime(ns)}`;
 }
 
@@ -158,13 +167,15 @@ function linesOf(facts: Facts): string[] {
     ["name", facts.name ?? ""],
     ["exit code", facts.exit_code === null ? "" : String(facts.exit_code)],
     ["started", facts.started],
-    ["duration", formatDurationNs(facts.duration_ns)],
+    ["duration", durationText(facts)],
     ["ended", endText(facts)],
     ["watched", facts.watched.join(", ")],
+    ["only", (facts.include ?? []).join(", ")],
+    ["left out", (facts.exclude ?? []).join(", ")],
     ["events", formatCount(facts.events)],
     ["dropped", droppedWords(facts)],
     ["bytes", formatBytes(facts.bytes)],
-    ["files", formatCount(facts.files)],
+    ["files", `${formatCount(facts.files)} touched`],
     [
       "lost",
       `${formatCount(facts.lost)}${lostBytes}${losses.length > 0 ? ` (${losses.join(", ")})` : ""}`,
@@ -191,12 +202,18 @@ function tracerText(tracer: string): string {
   return `ebpf at ${both} of the kernel (--json names them)`;
 }
 
+/** A recorder that was killed could not say when: what is known is the last event that it had stored. */
+function durationText({ duration_ns: ns, state }: Facts): string {
+  const duration = formatDurationNs(ns);
+  return state === "ended" ? duration : `${duration}, up to its last event`;
+}
+
 function endText(facts: Facts): string {
   if (facts.state === "recording") return "not yet: it is being recorded";
   if (facts.cut_at !== undefined) return `cut at ${facts.cut_at}`;
   const { running } = facts;
   if (running === null || running === 0) return "in order";
-  const who = running === 1 ? "1 process" : `${formatCount(running)} processes`;
+  const who = counted(running, "process", "processes");
   return `in order; ${who} of the command still ran, what they did then is not recorded`;
 }
 
@@ -209,8 +226,9 @@ function fidelityWords(facts: Facts): string {
 
 function referredText({ referred }: Facts): string {
   if (referred === null || referred.files === 0) return "";
-  const files = referred.files === 1 ? "1 file" : `${formatCount(referred.files)} files`;
-  return `to ${files}, ${formatBytes(referred.bytes)}, whose content at the start is only on disk`;
+  return `to ${counted(referred.files, "file")}, ${
+    formatBytes(referred.bytes)
+  }, whose content at the start is only on disk`;
 }
 
 function verifiedText({ verified, state }: Facts): string {
@@ -218,6 +236,6 @@ function verifiedText({ verified, state }: Facts): string {
   const { entries, contents, written, differences } = verified;
   const healed = differences === 0 ? "" : ", healed at the end";
   const part = contents === written ? "" : `${formatCount(contents)} of `;
-  const read = written === 0 ? "" : `, ${part}${formatCount(written)} contents`;
-  return `${formatCount(entries)} names${read}, ${formatCount(differences)} differences${healed}`;
+  const read = written === 0 ? "" : `, ${part}${counted(written, "content")}`;
+  return `${counted(entries, "name")}${read}, ${counted(differences, "difference")}${healed}`;
 }

@@ -3,7 +3,7 @@
  * exact, who still runs, and what to type next. With --json one object, its keys as those of `info --json`.
  */
 import { DiffKeeperError } from "../base/error.ts";
-import { formatBytes, formatCount, formatDurationNs } from "../base/units.ts";
+import { counted, formatBytes, formatCount, formatDurationNs } from "../base/units.ts";
 import { type Fidelity, isExact } from "../format/fidelity.ts";
 import { binaryOf } from "../history/path_text.ts";
 import type { BaseSummary } from "../record/base_content.ts";
@@ -51,7 +51,7 @@ export function summaryLines(summary: RecordingSummary, stateDir: string): strin
     formatDurationNs(durationNs),
     counted(events, "event"),
     formatBytes(bytes),
-    counted(files, "file"),
+    `${counted(files, "file")} touched`,
     failed === undefined ? `${formatCount(lostEvents)} lost` : "the rest is lost",
   ];
   const isDefault = stateDir === STATE_DIR_DEFAULT;
@@ -99,10 +99,6 @@ function jsonOf(
     notes: summary.notes,
     ...(more.error === undefined ? {} : errorReport(more.error)),
   };
-}
-
-function counted(count: number, noun: string): string {
-  return `${formatCount(count)} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 function auditLine(audit: NonNullable<RecordingSummary["audit"]>): string {

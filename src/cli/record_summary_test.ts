@@ -28,7 +28,7 @@ function summaryWith(more: Partial<RecordingSummary>): RecordingSummary {
 test("an exact recording is said in three lines", () => {
   const audit = { entries: 2, contents: 1, written: 1, differences: 0, paths: [], gone: [] };
   expect(summaryLines(summaryWith({ audit }), "diffkeeper-trace")).toEqual([
-    "recorded 1.50s, 1,200 events, 3B, 1 file, 0 lost in diffkeeper-trace",
+    "recorded 1.50s, 1,200 events, 3B, 1 file touched, 0 lost in diffkeeper-trace",
     "verified: 2 names, 1 content, 0 differences",
     "next: diffkeeper timeline",
   ]);
@@ -37,7 +37,7 @@ test("an exact recording is said in three lines", () => {
 test("what is not exact is said, with the command that shows it", () => {
   const fidelity = { ...newFidelity(), settled: 3, unread: 1, note: 2, resync: 4 };
   expect(summaryLines(summaryWith({ fidelity }), "my trace")).toEqual([
-    "recorded 1.50s, 1,200 events, 3B, 1 file, 0 lost in my trace",
+    "recorded 1.50s, 1,200 events, 3B, 1 file touched, 0 lost in my trace",
     "not exact: 1 content could not be read, 3 changes were read back later: " +
     "diffkeeper timeline --gaps --state-dir 'my trace'",
     "next: diffkeeper timeline --state-dir 'my trace'",

@@ -52,7 +52,7 @@ function run(flags: StatsFlags): void {
   const trace = openTrace(flags.stateDir);
   try {
     const { lastSeq } = trace.range();
-    const stats = withProgress("reading events", lastSeq, (done) => traceStats(trace, done));
+    const stats = withProgress("reading events", () => lastSeq, (done) => traceStats(trace, done));
     const path = findTraceFile(flags.stateDir);
     const log = statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0;
     const fileBytes = statSync(path).size + log;

@@ -89,17 +89,16 @@ export function parseLines(value: string): number {
   return count;
 }
 
-/** Runs work with a progress line that counts events. */
+/** Runs work with a progress line that counts events. @param total how many there are, asked when the line is shown. */
 export function withProgress<T>(
   what: string,
-  total: number | (() => number),
+  total: () => number,
   work: (onProgress: (done: number) => void) => T,
 ): T {
   const line = new ProgressLine();
-  const all = () => typeof total === "number" ? total : total();
   try {
     return work((done) =>
-      line.update(() => `${what}: ${formatCount(done)} of ${formatCount(Math.max(done, all()))}`)
+      line.update(() => `${what}: ${formatCount(done)} of ${formatCount(Math.max(done, total()))}`)
     );
   } finally {
     line.end();

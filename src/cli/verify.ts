@@ -1,6 +1,6 @@
 /** `diffkeeper verify`: whether a trace is whole, checked offline. */
 import type { Command } from "commander";
-import { formatBytes, formatCount } from "../base/units.ts";
+import { counted, formatBytes, formatCount } from "../base/units.ts";
 import { base64Of, isText, textOf } from "../history/path_text.ts";
 import { verifyTrace } from "../history/verify.ts";
 import {
@@ -23,8 +23,8 @@ const LEFT_SHOWN_MAX = 10;
 
 const HELP = `
 Reads the whole trace and changes nothing: SQLite's pages, every row's key and checksum, every event and every
-reference, and that all events fold into a tree. A recording that was cut is checked up to its end. files: the
-regular files that the trace knows. Exit code: 0 no problem, 1 problems, one line each.
+reference, and that all events fold into a tree. A recording that was cut is checked up to its end. files
+known: regular files that the trace knows, also those that nothing happened to. Exit code: 0 no problem, 1 problems, one line each.
 
 Examples:
   diffkeeper verify
@@ -66,7 +66,7 @@ function linesOf(report: VerifyReport): string[] {
   lines.push(
     `${problemCount === 0 ? "verified" : "damaged"}: ${counted(report.events, "event")}, ${
       counted(report.files, "file")
-    }, ${counted(report.rows, "row")}, ${counted(problemCount, "problem")}${
+    } known, ${counted(report.rows, "row")}, ${counted(problemCount, "problem")}${
       openEnd === "" ? "" : `; ${openEnd}`
     }`,
   );
@@ -105,10 +105,6 @@ function leftJson(left: LeftReport | undefined) {
   if (left === undefined) return null;
   const { files, bytes, changedFiles, changed } = left;
   return { files, bytes, changed_files: changedFiles, changed: changed.map(textOf) };
-}
-
-function counted(count: number, noun: string): string {
-  return `${formatCount(count)} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 function jsonOf(report: VerifyReport): string {

@@ -20,6 +20,9 @@ export interface RecordingInfo {
   envNames: string[];
   /** Absolute paths of the watched folders by index, binary strings. */
   rootPaths: string[];
+  /** Patterns of what alone is recorded and of what is left out. Absent: not known (older recorders did not say). */
+  include?: string[];
+  exclude?: string[];
   /** Wall clock of the start, nanoseconds since 1970. t_ns 0 is this moment. */
   startEpochNs: bigint;
   /** As uname -r; the machine as uname -m. */
@@ -54,7 +57,7 @@ export interface EndInfo {
   events: number;
   /** Bytes written by the events. */
   bytes: number;
-  /** Files touched. */
+  /** Files touched: what is no folder and an event is about. */
   files: number;
   /** Events lost, and bytes of content lost. */
   lostEvents: number;
@@ -100,6 +103,8 @@ export function encodeRecording(info: RecordingInfo): JsonValueRecord {
         ? {}
         : { path_b64: Buffer.from(path, "latin1").toString("base64") }),
     })),
+    ...(info.include === undefined ? {} : { include: info.include }),
+    ...(info.exclude === undefined ? {} : { exclude: info.exclude }),
     start_epoch_ns: String(info.startEpochNs),
     kernel: info.kernel,
     machine: info.machine,
@@ -151,6 +156,8 @@ export function decodeRecording(json: JsonRecord): RecordingInfo {
     name: text(json, "name", ""),
     envNames: strings(json, "env", []),
     rootPaths: list(json, "roots").map(rootPath),
+    ...(json["include"] === undefined ? {} : { include: strings(json, "include") }),
+    ...(json["exclude"] === undefined ? {} : { exclude: strings(json, "exclude") }),
     startEpochNs: BigInt(epoch),
     kernel: text(json, "kernel", ""),
     machine: text(json, "machine", ""),

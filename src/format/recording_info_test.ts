@@ -40,6 +40,8 @@ function stored(value: unknown): Record<string, unknown> {
 
 test("what is written is read", () => {
   expect(decodeRecording(stored(encodeRecording(recording)))).toEqual(recording);
+  const filtered = { ...recording, include: ["*.c"], exclude: [] };
+  expect(decodeRecording(stored(encodeRecording(filtered)))).toEqual(filtered);
   expect(decodeEnd(stored(encodeEnd(end)))).toEqual(end);
 });
 

@@ -24,6 +24,7 @@ import {
 } from "../format/time_expr.ts";
 import { Op, type TraceEvent } from "../format/trace_event.ts";
 import { type KeyframePart, type Piece, TraceReader } from "../store/trace_reader.ts";
+import { S_IFDIR, S_IFMT } from "../resolve/node.ts";
 import { INFO_FOLD } from "../store/schema.ts";
 import type { EventCursor } from "../format/event_codec.ts";
 import type { PayloadSource } from "./content.ts";
@@ -38,14 +39,13 @@ export interface TraceTotals {
   events: number;
   /** Bytes written. */
   bytes: number;
-  /** Files touched. */
+  /** Files touched: what is no folder and an event is about. */
   files: number;
   lostEvents: number;
   lostBytes: number;
 }
 
-/** Events whose node is no file that was touched. */
-const NOT_FILE_OPS: ReadonlySet<number> = new Set([Op.GAP, Op.NOTE, Op.MKDIR, Op.RMDIR]);
+const FOLDER_OPS: ReadonlySet<number> = new Set([Op.MKDIR, Op.RMDIR]);
 
 /** Called now and then during long work with the number of the event reached. */
 export type OnProgress = (seq: number) => void;
@@ -225,6 +225,7 @@ export class Trace implements PayloadSource {
     const { bytes = 0, lostEvents = 0, lostBytes = 0 } = fold?.dropped ?? {};
     const totals = { events: fold?.seq ?? 0, bytes, files: 0, lostEvents, lostBytes };
     const files = new Set<number>();
+    const folders = new Set<number>();
     for (const { cursor } of this.reader.journalBatches()) {
       while (cursor.next()) {
         totals.events++;
@@ -235,10 +236,20 @@ export class Trace implements PayloadSource {
           totals.lostEvents += loss?.events ?? 0;
           totals.lostBytes += loss?.bytes ?? 0;
         }
-        if (cursor.node !== 0 && !NOT_FILE_OPS.has(op)) files.add(cursor.node);
+        if (cursor.node === 0) continue;
+        files.add(cursor.node);
+        if (FOLDER_OPS.has(op)) folders.add(cursor.node);
       }
       onProgress?.(totals.events);
     }
+    for (const { cursor } of this.reader.baselineBatches()) {
+      while (cursor.next()) {
+        if (cursor.op !== Op.BASELINE || !files.has(cursor.node)) continue;
+        const { attr } = cursor.event();
+        if (((attr?.mode ?? 0) & S_IFMT) === S_IFDIR) folders.add(cursor.node);
+      }
+    }
+    for (const node of folders) files.delete(node);
     return { ...totals, files: files.size };
   }
 }

@@ -26,9 +26,11 @@ import { VersionIndex } from "./version_index.ts";
 export interface StoredTotals {
   /** Bytes of writes to files. */
   bytes: number;
-  /** Files touched. */
+  /** Files touched: what is no folder and an event is about. */
   files: number;
 }
+
+const FOLDER_OPS: ReadonlySet<number> = new Set([Op.MKDIR, Op.RMDIR]);
 
 /** Who watches files whose content at the start is not in the trace: base_content.ts. */
 export interface BaseWatch {
@@ -43,11 +45,13 @@ export class Journal implements EventSink {
   /** As of the last commit. */
   stored: StoredTotals = { bytes: 0, files: 0 };
   #bytes = 0;
+  #files = 0;
   /** Events that are not exact. */
   readonly fidelity: Fidelity = newFidelity();
   /** Nodes whose content, attributes or names changed. */
   readonly touched = new Set<number>();
   readonly #writer: TraceWriter;
+  readonly #tree: Tree;
   readonly #versions: VersionIndex | undefined;
   readonly #encoder = new EventBatchEncoder();
   readonly #head = new WriteHead();
@@ -73,7 +77,13 @@ export class Journal implements EventSink {
   /** @param options.index write `m:` rows. */
   constructor(writer: TraceWriter, tree: Tree, options: { index: boolean } = { index: true }) {
     this.#writer = writer;
+    this.#tree = tree;
     if (options.index) this.#versions = new VersionIndex(writer, tree);
+  }
+
+  /** Files touched, stored or not. */
+  get files(): number {
+    return this.#files;
   }
 
   event(event: TraceEvent): void {
@@ -117,7 +127,7 @@ export class Journal implements EventSink {
     if ((view.flags & INEXACT_FLAGS) !== 0) countInexact(this.fidelity, view.op, view.flags);
     if (view.op === Op.WRITE) this.#bytes += view.length;
     if (view.node !== 0) {
-      this.touched.add(view.node);
+      this.#touched(view.node, false);
       this.#versions?.add(view.node, view, { row: this.#row(), offset: at, seq: this.#nextSeq() });
     }
     this.#appended();
@@ -175,7 +185,7 @@ export class Journal implements EventSink {
       this.#processes.clear();
       if (this.#inTransaction) {
         this.#writer.commit();
-        this.stored = { bytes: this.#bytes, files: this.touched.size };
+        this.stored = { bytes: this.#bytes, files: this.#files };
         this.#unsynced = true;
       }
       this.#inTransaction = false;
@@ -217,8 +227,16 @@ export class Journal implements EventSink {
   }
 
   #touch(event: TraceEvent, offset: number): void {
-    this.touched.add(event.node);
+    const { op, node } = event;
+    const isFolder = FOLDER_OPS.has(op) || this.#tree.node(node)?.isDir === true;
+    this.#touched(node, isFolder);
     this.#versions?.add(event.node, event, { row: this.#row(), offset, seq: this.#nextSeq() });
+  }
+
+  #touched(node: number, isFolder: boolean): void {
+    const { size } = this.touched;
+    this.touched.add(node);
+    if (this.touched.size > size && !isFolder) this.#files++;
   }
 
   #withExtent(view: WriteView): TraceEvent {

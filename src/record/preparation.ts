@@ -263,7 +263,7 @@ export class Preparation {
 
   /** Writes what is known of the recording; again when it starts, which is its time. */
   putInfo(): void {
-    const { argv, cwd, name, envNames, version } = this.request;
+    const { argv, cwd, name, envNames, include, exclude, version } = this.request;
     this.writer.begin();
     this.writer.putRecording(encodeRecording({
       argv,
@@ -271,6 +271,8 @@ export class Preparation {
       name,
       envNames,
       rootPaths: this.watch.roots.map((root) => root.path),
+      include,
+      exclude,
       startEpochNs: clockNs(CLOCK_REALTIME),
       kernel: release(),
       machine: machine(),

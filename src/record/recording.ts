@@ -289,7 +289,9 @@ export class Recording {
     const losses = this.#losses.counters();
     const { stats } = resolver;
     const failed = this.#journal.failed;
-    const { bytes, files } = failed === undefined ? stats : this.#journal.stored;
+    const { bytes, files } = failed === undefined
+      ? { bytes: stats.bytes, files: this.#journal.files }
+      : this.#journal.stored;
     return {
       durationNs,
       events: this.#writer.lastSeq,

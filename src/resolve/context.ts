@@ -39,8 +39,6 @@ export interface ResolverStats {
   events: number;
   /** Bytes written by WRITE and OUTPUT events. */
   bytes: number;
-  /** Distinct inodes that an event named. */
-  files: number;
   /** GAP events, and what they say is lost. */
   gaps: number;
   lostEvents: number;
@@ -80,7 +78,6 @@ export class Context {
   readonly stats: ResolverStats = {
     events: 0,
     bytes: 0,
-    files: 0,
     gaps: 0,
     lostEvents: 0,
     lostBytes: 0,
@@ -97,7 +94,6 @@ export class Context {
   /** Counts changes of names and identities; caches compare it. */
   epoch = 0;
   #lastNs = 0;
-  #touched = new Uint8Array(4096);
 
   constructor(tree: Tree, options: ResolverOptions, sink: EventSink) {
     this.tree = tree;
@@ -112,19 +108,6 @@ export class Context {
   time(t: number): number {
     if (t > this.#lastNs) this.#lastNs = t;
     return this.#lastNs;
-  }
-
-  /** Counts a node the first time an event names it. */
-  touch(node: number): void {
-    if (node >= this.#touched.length) {
-      const grown = new Uint8Array(Math.max(node + 1, this.#touched.length * 2));
-      grown.set(this.#touched);
-      this.#touched = grown;
-    }
-    if (this.#touched[node] === 0) {
-      this.#touched[node] = 1;
-      this.stats.files++;
-    }
   }
 
   /** Is this file compared with what is known of it? Cheap while there is none. */
@@ -154,7 +137,6 @@ export class Context {
     mapped?.after(event);
     this.stats.events++;
     this.epoch++;
-    if (node !== 0) this.touch(node);
     this.sink.event(event);
   }
 

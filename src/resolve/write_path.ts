@@ -196,7 +196,6 @@ export class WritePath {
     ctx.tree.applyWrite(node, view.offset + length, view);
     ctx.stats.events++;
     ctx.stats.bytes += length;
-    ctx.touch(node.id);
     ctx.sink.write(view);
     return true;
   }

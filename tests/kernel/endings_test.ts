@@ -118,6 +118,14 @@ kernelTest("the JSON summary has the keys of info, in one style", () => {
   expect(Object.keys(summary)).toContain("exit_code");
 });
 
+kernelTest("files touched are no folders", () => {
+  const folder = scratch("endings");
+  const script = "mkdir a; echo 1 >a/x; mv a b; chmod 700 b; ln -s x b/l; rm b/x; mkdir c; rmdir c";
+  const ran = dk(["record", "--", "sh", "-c", script], { cwd: folder });
+  expect(ran.stderr).toContain(" 2 files touched, ");
+  expect(info(join(folder, "diffkeeper-trace"))["files"]).toBe(2);
+});
+
 kernelTest("an unknown command is found out before anything is made", () => {
   const folder = scratch("endings");
   const ran = dk(["record", "--", "no-such-command"], { cwd: folder });

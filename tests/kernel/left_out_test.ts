@@ -21,6 +21,12 @@ for (const filter of [["--exclude", "*.tmp"], ["--include", "*.log"]]) {
     const ran = dk([...argv, "sh", "-c", `cd w; ${SCRIPT}`], { cwd: folder });
     expect(ran.code).toBe(0);
     expect(info(state)).toMatchObject({ verified: { differences: 0 }, fidelity: { exact: true } });
+    const [option, pattern] = filter;
+    const patterns = { include: [] as string[], exclude: [] as string[] };
+    patterns[option === "--include" ? "include" : "exclude"].push(pattern ?? "");
+    expect(info(state)).toMatchObject(patterns);
+    const shown = dk(["info", state]).stdout;
+    expect(shown).toContain(`${option === "--include" ? "only      " : "left out  "} ${pattern}`);
     const all = events(state, "--all");
     expect(all.filter((event) => event.op === "CHMOD")).toEqual([]);
     // a folder is in the recording whatever --include says: files of that name may be in it

@@ -25,6 +25,18 @@ export const TRACES: Readonly<Record<string, (dir: string) => void>> = {
     demo(builder);
     builder.cut();
   },
+  filtered: (dir) => {
+    const builder = new TraceBuilder(dir, {
+      filters: { include: ["*.c", "*.h"], exclude: ["tmp/**"] },
+    });
+    builder.baseline(rootEvent());
+    // a folder that has events is no file
+    builder.event({ op: Op.CHMOD, node: 1, attr: attr(FOLDER) });
+    builder.event({ op: Op.MKDIR, node: 2, parent: 1, name: "d", attr: attr(FOLDER) });
+    builder.event({ op: Op.RENAME, node: 2, parent: 1, name: "d", toParent: 1, toName: "e" });
+    builder.event({ op: Op.CREATE, node: 3, parent: 2, name: "a.c", attr: attr(FILE) });
+    builder.cut();
+  },
   roots: (dir) => {
     const builder = new TraceBuilder(dir, { rootPaths: ["/work/a", "/srv/b"] });
     builder.baseline(rootEvent({ mtime: { sec: 1_600_000_000, nsec: 1 } }));
