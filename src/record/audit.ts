@@ -61,11 +61,26 @@ function sameTime(node: Node, item: ScannedInode): boolean {
   return node.mtimeSec === item.mtime.sec && node.mtimeNsec === item.mtime.nsec;
 }
 
-/** Is the node what the real inode is? A symlink cannot be changed, so its identity stands for its target. */
+/** Labels that a security module gives a new inode by itself, and that no call tells of (security_inode_init_security): not compared. */
+const GIVEN_LABEL = /^security\.(selinux|SMACK64\w*|ima|evm|apparmor)$/;
+
+/** Are the extended attributes those of the real inode? */
+function sameXattrs(node: Node, item: ScannedInode): boolean {
+  if (node.xattrs === undefined && item.xattrs.length === 0) return true;
+  const expected = [...node.xattrs?.keys() ?? []].filter((name) => !GIVEN_LABEL.test(name));
+  const found = item.xattrs.filter(({ name }) => !GIVEN_LABEL.test(name));
+  return expected.length === found.length && found.every(({ name, value }) => {
+    const known = node.xattrs?.get(name);
+    return known !== undefined && Buffer.compare(known, value) === 0;
+  });
+}
+
+/** Is the node what the real inode is? */
 function isAsRecorded(node: Node, item: ScannedInode): boolean {
   const { attr } = item;
   if (node.dev !== attr.dev || node.ino !== attr.ino || node.mode !== attr.mode) return false;
   if (node.uid !== attr.uid || node.gid !== attr.gid || !sameTime(node, item)) return false;
+  if (!sameXattrs(node, item) || (node.isSymlink && node.target !== item.target)) return false;
   return !node.isFile || node.size === attr.size;
 }
 
@@ -99,6 +114,7 @@ class Comparison {
       excluded: (path, isFolder) => watch.excluded(path, isFolder, root.index),
       isStateDir: (dev, ino) => watch.isStateDir(dev, ino),
       newNode: () => numbers++,
+      attributes: true,
       known: { get: () => undefined, set: () => undefined },
     });
     /** Of each folder met, by its number in the scan. */

@@ -57,6 +57,8 @@ export interface InodeReaderOptions {
   known: KnownInodes;
   /** Reads the content of regular files; absent: only states are wanted. */
   content?: ContentReader;
+  /** Without `content` and `lazy`: extended attributes and the targets of symlinks are wanted too. */
+  attributes?: boolean;
   /** Instead of `content`: everything is described, but what regular files hold stays there (flag LAZY). */
   lazy?: KnownStates;
   /**
@@ -264,7 +266,8 @@ export class InodeReader {
   }
 
   get #onlyStates(): boolean {
-    return this.#options.content === undefined && this.#options.lazy === undefined;
+    const { content, lazy, attributes } = this.#options;
+    return content === undefined && lazy === undefined && attributes !== true;
   }
 
   #gap(node: number, path: string, code: number): void {

@@ -18,6 +18,7 @@ import { type Attr, EventFlag, type Mtime, Op, type TraceEvent } from "../format
 import { resyncLive } from "./content.ts";
 import { type Context, mtimeOf } from "./context.ts";
 import { unresolved } from "./names.ts";
+import { ACL_ACCESS, ACL_DEFAULT, storedAcl } from "./implied_xattrs.ts";
 import { type Node, S_IFMT } from "./node.ts";
 import { isDirMode, isSymlinkMode, live, meant, touchesAreWhole, touchOf } from "./touched.ts";
 import type { CallUnit, OpenUnit, Outcome } from "./unit.ts";
@@ -210,11 +211,13 @@ function latin1Bytes(text: string): Uint8Array {
 function xattr(ctx: Context, unit: CallUnit, node: Node): void {
   const [, name, value] = unit.call.str;
   const isSet = unit.syscall.kind === CallKind.SETXATTR;
-  const isAcl = name === "system.posix_acl_access";
-  const isEmptyAcl = name.startsWith("system.posix_acl_") && value.length <= 4;
+  const isAcl = name === ACL_ACCESS;
+  const isAnyAcl = isAcl || name === ACL_DEFAULT;
+  const isEmptyAcl = isAnyAcl && value.length <= 4;
   const isStored = isSet && !isEmptyAcl && !(isAcl && value.length <= ACL_MINIMAL_BYTES);
   if (!isStored && !node.xattrs?.has(name) && isSet) return;
-  const xattrValue = isStored ? latin1Bytes(value) : undefined;
+  const bytes = latin1Bytes(value);
+  const xattrValue = !isStored ? undefined : isAnyAcl ? storedAcl(bytes) : bytes;
   ctx.emit(Op.XATTR, node.id, { xattrName: name, xattrValue });
 }
 

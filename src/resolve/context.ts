@@ -13,6 +13,7 @@ import {
   type OpCode,
   type TraceEvent,
 } from "../format/trace_event.ts";
+import { changedAcl, inheritedXattrs, lostXattrs } from "./implied_xattrs.ts";
 import { InodeMap } from "./inode_map.ts";
 import { Mapped } from "./mapped.ts";
 import { MTIME_UNKNOWN, type Node } from "./node.ts";
@@ -116,11 +117,30 @@ export class Context {
     return mapped !== undefined && mapped.count > 0 && mapped.has(node);
   }
 
-  /** Applies an event to the tree and sends it. */
+  /** Applies an event to the tree and sends it, with the changes of extended attributes that the kernel makes along with it. */
   emit(op: OpCode, node: number, fields: Partial<TraceEvent> = {}): void {
+    const event = this.#event(op, node, fields);
+    const known = node === 0 ? undefined : this.tree.node(node);
+    if (known?.xattrs === undefined || op === Op.XATTR) {
+      this.#send(event);
+      return;
+    }
+    for (const lost of lostXattrs(known, event)) this.#send(this.#event(Op.XATTR, node, lost));
+    this.#send(event);
+    if (event.attr === undefined) return;
+    for (const changed of changedAcl(known)) this.#send(this.#event(Op.XATTR, node, changed));
+  }
+
+  /** Says which extended attributes an inode, just made in a folder, has from the start. */
+  inherit(node: number, folder: Node): void {
+    if (folder.xattrs === undefined) return;
+    for (const had of inheritedXattrs(this.tree.need(node), folder)) this.emit(Op.XATTR, node, had);
+  }
+
+  #event(op: OpCode, node: number, fields: Partial<TraceEvent>): TraceEvent {
     const { head } = this;
     const outside = (head.flags & KernelFlag.OUTSIDE) !== 0 ? EventFlag.OUTSIDE : 0;
-    const event: TraceEvent = {
+    return {
       seq: 0,
       op,
       tNs: this.time(head.t),
@@ -131,6 +151,10 @@ export class Context {
       ...fields,
       flags: outside | this.extra | (fields.flags ?? 0),
     };
+  }
+
+  #send(event: TraceEvent): void {
+    const { node } = event;
     const mapped = node !== 0 && (this.mapped?.count ?? 0) > 0 ? this.mapped : undefined;
     mapped?.before(event);
     this.tree.apply(event);

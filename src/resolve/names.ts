@@ -131,7 +131,8 @@ export function make(ctx: Context, unit: CallUnit, force: boolean): Outcome {
   const size = target === undefined ? 0 : target.length;
   ctx.places.announced.delete(state.dev, state.ino);
   ctx.ignored.delete(state.dev, state.ino);
-  ctx.emit(makeOp(asked), ctx.tree.nextId, {
+  const id = ctx.tree.nextId;
+  ctx.emit(makeOp(asked), id, {
     parent: entry.dir.id,
     name: entry.name,
     attr: { ...attrOf(state), size: isDirMode(asked) ? state.size : size },
@@ -140,6 +141,7 @@ export function make(ctx: Context, unit: CallUnit, force: boolean): Outcome {
     dirTimes: times.dirTimes,
     flags,
   });
+  ctx.inherit(id, entry.dir);
   return "done";
 }
 
@@ -270,10 +272,12 @@ export function created(ctx: Context, unit: OpenUnit, force: boolean): Outcome {
   }
   const mtime = mtimeOf(open.inode);
   const attr = { ...attrOf(open.inode), size: 0 };
+  const id = ctx.tree.nextId;
   if (isTmp) {
     ctx.places.announced.delete(open.inode.dev, open.inode.ino);
     ctx.ignored.delete(open.inode.dev, open.inode.ino);
-    ctx.emit(Op.CREATE, ctx.tree.nextId, { parent: 0, attr: { ...attr, nlink: 0 }, mtime });
+    ctx.emit(Op.CREATE, id, { parent: 0, attr: { ...attr, nlink: 0 }, mtime });
+    ctx.inherit(id, dir);
     return "done";
   }
   const node = ctx.tree.node(ctx.tree.child(dir.id, open.name));
@@ -287,12 +291,13 @@ export function created(ctx: Context, unit: OpenUnit, force: boolean): Outcome {
   ctx.places.announced.delete(open.inode.dev, open.inode.ino);
   ctx.ignored.delete(open.inode.dev, open.inode.ino);
   const dirMtime = mtimeOf(open.parent);
-  ctx.emit(Op.CREATE, ctx.tree.nextId, {
+  ctx.emit(Op.CREATE, id, {
     parent: dir.id,
     name: open.name,
     attr,
     mtime,
     dirTimes: dirMtime ? [{ node: dir.id, mtime: dirMtime }] : undefined,
   });
+  ctx.inherit(id, dir);
   return "done";
 }

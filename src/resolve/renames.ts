@@ -161,7 +161,9 @@ function whiteout(ctx: Context, unit: CallUnit, how: { entry: Entry; victim?: No
     ...{ dev: from.dir.dev, gen: 0, ino: 0, size: 0 },
   };
   const mtime = state && mtimeOf(state);
-  ctx.emit(Op.MKNOD, ctx.tree.nextId, { parent: from.dir.id, name: from.name, attr, mtime });
+  const id = ctx.tree.nextId;
+  ctx.emit(Op.MKNOD, id, { parent: from.dir.id, name: from.name, attr, mtime });
+  ctx.inherit(id, from.dir);
 }
 
 /** Nothing explained the contradiction: the touched inode now has the new name. */

@@ -11,6 +11,7 @@ import { EventFlag, Op } from "../format/trace_event.ts";
 import { addExtent, readBack, resyncLive } from "./content.ts";
 import { isIgnored } from "./announced.ts";
 import type { Context, Head } from "./context.ts";
+import { hasCapabilities } from "./implied_xattrs.ts";
 import { InodeMap } from "./inode_map.ts";
 import { LockOrder } from "./lock_order.ts";
 import { MTIME_UNKNOWN, type Node, S_IFMT } from "./node.ts";
@@ -157,7 +158,7 @@ export class WritePath {
     const lockSeq = u64(u32, base + W.lockSeq);
     if (lockSeq !== 0 && lockSeq !== this.order.next) return false;
     const node = this.#lookup(u32, base);
-    if (node === undefined || this.#ctx.isMapped(node.id)) return false;
+    if (node === undefined || this.#ctx.isMapped(node.id) || hasCapabilities(node)) return false;
     const length = u32[base + W.payloadLen] as number;
     const mode = u32[base + W.mode] as number;
     if (u32[base + W.ret] !== length || (mode !== node.mode && mode !== 0)) return false;

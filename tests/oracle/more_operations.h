@@ -56,6 +56,36 @@ static void do_xattr(struct worker *w) {
   else result = setxattr(s, name, bytes(w, n), n, pick(w, 3) ? 0 : XATTR_REPLACE);
   note(w, "xattr how %u %s %s fd %d %zu = %d", how, path, name, fd, n, result);
 }
+/* An ACL with one user more than a mode can name; the ids of the others are not stored. */
+static size_t acl(struct worker *w, unsigned char *to) {
+  static const unsigned short tags[] = {1, 2, 4, 16, 32};
+  unsigned version = 2, at = 4;
+  memcpy(to, &version, 4);
+  for (int i = 0; i < 5; i++) {
+    unsigned short perm = pick(w, 8);
+    unsigned id = tags[i] == 2 ? 1000 + pick(w, 3) : pick(w, 2) ? 0xffffffff : 0;
+    memcpy(to + at, &tags[i], 2);
+    memcpy(to + at + 2, &perm, 2);
+    memcpy(to + at + 4, &id, 4);
+    at += 8;
+  }
+  return at;
+}
+/* Attributes that the kernel changes along with others: ACLs of files and folders, capabilities of files. */
+static void do_acl(struct worker *w) {
+  static const char *const names[] = {"system.posix_acl_access", "system.posix_acl_default", "security.capability"};
+  static const unsigned char capability[20] = {1, 0, 0, 2, 0, 4};
+  unsigned char value[64];
+  char path[PATH_BYTES], s[2 * PATH_BYTES];
+  unsigned which = pick(w, 3);
+  choose(w, which == 1 || (which == 0 && pick(w, 2)) ? FOLDERS : FILES, path);
+  snprintf(s, sizeof s, "%s/%s", opt.root, path);
+  int removes = pick(w, 4) == 0, result;
+  if (removes) result = removexattr(s, names[which]);
+  else if (which == 2) result = setxattr(s, names[which], capability, sizeof capability, 0);
+  else result = setxattr(s, names[which], value, acl(w, value), 0);
+  note(w, "acl %s %s %s = %d", removes ? "-" : "+", path, names[which], result);
+}
 static void do_tmpfile(struct worker *w) {
   char path[PATH_BYTES], s[PATH_BYTES], self[64];
   snprintf(s, sizeof s, "%s/%s", opt.root, w->area);
@@ -121,6 +151,6 @@ static const struct operation OPERATIONS[] = {
     {"fallocate", do_fallocate, 30, 1}, {"copy", do_copy, 40, 1},
     {"xattr", do_xattr, 30, 1},       {"tmpfile", do_tmpfile, 15, 1},
     {"exchange", do_exchange, 20, 1}, {"mknod", do_mknod, 8, 1},
-    {"pwritev2", do_pwritev2, 20, 1},
+    {"pwritev2", do_pwritev2, 20, 1}, {"acl", do_acl, 15, 1},
 };
 #define OPERATION_COUNT (sizeof OPERATIONS / sizeof *OPERATIONS)
