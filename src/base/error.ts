@@ -6,7 +6,7 @@
 
 /**
  * The exit code of every error code. 1 is "it did not work", 2 is "you asked for something that cannot be", 70 is a
- * defect of ours (EX_SOFTWARE, sysexits.h). `record` maps every failure of the recorder to 125, 126 or 127 itself.
+ * defect of ours (EX_SOFTWARE, sysexits.h). `record` has codes of its own: every failure that is not the command's is 125, 126 or 127.
  */
 const EXIT_CODES = {
   /** argv makes no sense: unknown flag, missing value, a time that does not parse. */
@@ -64,6 +64,9 @@ export class DiffKeeperError extends Error {
     this.hint = details.hint;
   }
 }
+
+/** Exit code of `record` when the recorder failed or the call made no sense, as env(1), timeout(1) and docker run have it. */
+export const EXIT_RECORDER_FAILED = 125;
 
 /** The process exit code for an error code. */
 export function exitCodeOf(code: ErrorCode): number {

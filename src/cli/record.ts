@@ -1,13 +1,13 @@
 /**
  * `diffkeeper record`: records what a command does to the files of the watched folders. The command's own output is left
  * alone: all that this prints goes to stderr, after the command ended. Exit code: the command's own (128+n for signal n); 125 when
- * the recorder failed (while the command ran: instead of a 0, decision 0007), 126 and 127 when the command could not be run, 2 when the
- * call makes no sense.
+ * the recorder failed (while the command ran: instead of a 0, decision 0007) or the call makes no sense, 126 and 127 when the command
+ * could not be run.
  */
 import { type Command, Option } from "commander";
 import { resolve } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
-import { asDiffKeeperError, DiffKeeperError } from "../base/error.ts";
+import { asDiffKeeperError, DiffKeeperError, EXIT_RECORDER_FAILED } from "../base/error.ts";
 import {
   MAPPED_INTERVAL_MS,
   MAPPED_INTERVAL_MS_MAX,
@@ -32,8 +32,6 @@ import { printSummary } from "./record_summary.ts";
 import { testSettings } from "./test_settings.ts";
 import { STATE_DIR_DEFAULT } from "./trace_options.ts";
 
-/** Exit code of a recorder that failed, as env(1), timeout(1) and docker run have it. */
-const EXIT_RECORDER_FAILED = 125;
 /** From here on: ended by a signal. */
 const SIGNAL_EXIT_CODE = 128;
 
@@ -63,7 +61,7 @@ const collect = (value: string, all: string[] = []) => [...all, value];
 
 const EXAMPLES = `
 Exit code: the command's own, 128+n for signal n; 125 when the recorder failed (while the command ran: in place
-of a 0), 126 and 127 when the command could not be run.
+of a 0) or this call makes no sense, 126 and 127 when the command could not be run.
 
 Patterns: *.log at any depth, src/** from a watched folder or from here, /absolute/path.
 
@@ -198,7 +196,6 @@ class ConsoleReporter implements Reporter {
 }
 
 async function record(command: string[], flags: RecordFlags): Promise<number> {
-  // usage errors are thrown before this point or here, and keep exit code 2
   const ring = ringBytes(flags.ringSize);
   const json = flags.json === true;
   const interval = mmapInterval(flags.mmapInterval);
@@ -252,7 +249,6 @@ async function record(command: string[], flags: RecordFlags): Promise<number> {
     return finish(result, flags);
   } catch (thrown) {
     const error = asDiffKeeperError(thrown);
-    if (error.code === "usage") throw error;
     reportError(error, { json });
     return EXIT_RECORDER_FAILED;
   }

@@ -1,10 +1,7 @@
 /** `diffkeeper record` in a binary that only reads traces: says so. */
 import type { Command } from "commander";
-import { DiffKeeperError } from "../base/error.ts";
+import { DiffKeeperError, EXIT_RECORDER_FAILED } from "../base/error.ts";
 import { reportError } from "./output.ts";
-
-/** As every recorder that failed. */
-const EXIT_RECORDER_FAILED = 125;
 
 /** Adds the command to the program. */
 export function register(program: Command): void {

@@ -3,7 +3,12 @@
  * report and one exit code. The commands throw; only this file and output.ts decide what that looks like.
  */
 import { Command, CommanderError } from "commander";
-import { asDiffKeeperError, DiffKeeperError, exitCodeOf } from "../base/error.ts";
+import {
+  asDiffKeeperError,
+  DiffKeeperError,
+  EXIT_RECORDER_FAILED,
+  exitCodeOf,
+} from "../base/error.ts";
 import manifest from "../../package.json" with { type: "json" };
 import { reportError, stderr, stdout } from "./output.ts";
 const EXAMPLES = `
@@ -56,7 +61,7 @@ export async function run(
   const onStray = (thrown: unknown) => {
     const error = asDiffKeeperError(thrown);
     reportError(error, { json });
-    process.exit(exitCodeOf(error.code));
+    process.exit(codeOf(error, argv));
   };
   process.on("uncaughtException", onStray).on("unhandledRejection", onStray);
   try {
@@ -74,8 +79,13 @@ export async function run(
       ? usageError(thrown, commands, argv)
       : asDiffKeeperError(thrown);
     reportError(error, { json });
-    process.exitCode = exitCodeOf(error.code);
+    process.exitCode = codeOf(error, argv);
   }
+}
+
+/** A code of `record` below 125 is the command's, so nothing that keeps a command from running may have one (decision 0007). */
+function codeOf(error: DiffKeeperError, [verb]: readonly string[]): number {
+  return verb === "record" ? EXIT_RECORDER_FAILED : exitCodeOf(error.code);
 }
 
 /** True if the user asked for JSON: `--json` before any `--`, because what follows belongs to the recorded command. */

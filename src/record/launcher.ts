@@ -4,7 +4,7 @@
  * becomes the user the command runs as, and replaces itself with the command. Arguments and environment stay bytes from end to
  * end. Exit codes as env(1): 127 not found, 126 found but not executable. States: waiting -> gone (become the command, or ended).
  */
-import { closeSync, existsSync, readFileSync, readSync, writeSync } from "node:fs";
+import { closeSync, existsSync, readFileSync, readSync, statSync, writeSync } from "node:fs";
 import { Errno, errno, errnoText, libc, pinned } from "../../ffi/libc.ts";
 import { assert } from "../base/assert.ts";
 import { DiffKeeperError } from "../base/error.ts";
@@ -190,17 +190,28 @@ export function missingCommand(spec: LaunchSpec): LaunchFailure | undefined {
 function failureOf(spec: LaunchSpec, code: number): LaunchFailure {
   const name = Buffer.from(spec.argv[0] ?? "", "latin1").toString("utf8");
   const missing = code === Errno.ENOENT;
+  const isFolder = code === Errno.EACCES && isFolderAt(spec, name);
   const why = missing
     ? (name.includes("/") ? "no such file" : "command not found")
+    : isFolder
+    ? "it is a folder"
     : errnoText(code);
   const hint = missing
     ? "check the spelling, or give its path"
+    : isFolder
+    ? "name a program; a folder to record goes behind --watch"
     : code === Errno.EACCES
     ? "check its mode: chmod +x makes it executable"
     : undefined;
   const options = hint === undefined ? {} : { hint };
   const error = new DiffKeeperError("not_found", `cannot run "${name}": ${why}`, options);
   return { error, exitCode: missing ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE };
+}
+
+/** What has several places on PATH may be a folder in one and a program without permission in another: only a path says. */
+function isFolderAt({ argv: [path = ""] }: LaunchSpec, name: string): boolean {
+  return name.includes("/") &&
+    statSync(Buffer.from(path, "latin1"), { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
 /** The raw bytes of a process's file under /proc, split at NUL, as binary strings. */

@@ -170,7 +170,9 @@ function fold(request: WatchRequest, notes: string[]): string[] {
 function resolve(folder: string, cwd: string, action: string) {
   // realpath of an empty name is the cwd, which nobody asked for.
   if (folder === "") throw new DiffKeeperError("usage", `cannot ${action} "": no folder is named`);
-  const given = folder.startsWith("/") ? folder : `${cwd}/${folder}`;
+  // with a slash behind it a file would be said not to be there
+  const named = folder.replace(/(?<=.)\/+$/, "");
+  const given = named.startsWith("/") ? named : `${cwd}/${named}`;
   try {
     const real = realpathSync.native(Buffer.from(given), { encoding: "buffer" });
     const path = real.toString("latin1");
@@ -179,8 +181,14 @@ function resolve(folder: string, cwd: string, action: string) {
     if (error instanceof DiffKeeperError) throw error;
     throw unusable(folder, action, error);
   }
-  throw new DiffKeeperError("usage", `cannot ${action} "${folder}": it is not a folder`, {
-    hint: "name the folder it lies in, and narrow it with --include",
+  throw noFolder(folder, action);
+}
+
+function noFolder(folder: string, action: string): DiffKeeperError {
+  return new DiffKeeperError("usage", `cannot ${action} "${folder}": it is a file, not a folder`, {
+    hint: action === "watch"
+      ? "watch the folder it lies in, and narrow it: --include NAME"
+      : "choose another --state-dir",
   });
 }
 

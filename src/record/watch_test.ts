@@ -36,7 +36,8 @@ test("folders are real, once, and the outer ones only", () => {
 
 test("what cannot be watched is one clear error", () => {
   expect(() => watch(["none"])).toThrow('cannot watch "none": no such folder');
-  expect(() => watch(["file"])).toThrow('cannot watch "file": it is not a folder');
+  expect(() => watch(["file"])).toThrow('cannot watch "file": it is a file, not a folder');
+  expect(() => watch(["file/"])).toThrow('cannot watch "file/": it is a file, not a folder');
   expect(() => watch(["file/x"])).toThrow('cannot watch "file/x": no such folder');
   expect(() => watch([""])).toThrow('cannot watch "": no folder is named');
   expect(() => watch(["/proc"])).toThrow('cannot watch "/proc": it is a proc file system');

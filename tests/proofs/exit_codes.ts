@@ -86,8 +86,8 @@ export const COMMAND_CASES: readonly Case[] = [
     name: "a folder as command",
     ran: (f) => record(f, "/tmp"),
     code: 126,
-    error: [`cannot run "/tmp": permission denied`],
-    hint: "chmod +x",
+    error: [`cannot run "/tmp": it is a folder`],
+    hint: "--watch",
   },
 ];
 
@@ -216,14 +216,44 @@ export const READER_CASES: readonly Case[] = [
   {
     name: "unknown flag",
     ran: (f) => dk(["record", "--nope", "--", "true"], { cwd: f }),
-    code: 2,
+    code: 125,
     error: ["unknown option '--nope'"],
     hint: "diffkeeper record --help",
   },
   {
+    name: "no command",
+    ran: (f) => dk(["record"], { cwd: f }),
+    code: 125,
+    error: ["missing required argument 'command'"],
+    hint: "diffkeeper record --help",
+  },
+  {
+    name: "a ring of no size",
+    ran: (f) => dk(["record", "--ring-size", "3", "--", "true"], { cwd: f }),
+    code: 125,
+    error: ["it must be a power of two"],
+  },
+  {
+    name: "a file that is to be watched",
+    ran: (f) => {
+      writeFileSync(join(f, "file"), "");
+      return dk(["record", "--watch", "file/", "--", "true"], { cwd: f });
+    },
+    code: 125,
+    error: [`cannot watch "file/": it is a file, not a folder`],
+    hint: "--include NAME",
+  },
+  {
+    name: "unknown flag of another command",
+    ran: (f) => dk(["info", "--nope"], { cwd: f }),
+    code: 2,
+    error: ["unknown option '--nope'"],
+    hint: "diffkeeper info --help",
+  },
+  {
     name: "unknown user",
     ran: (f) => dk(["record", "--user", "no-such-user", "--", "true"], { cwd: f }),
-    code: 2,
+    code: 125,
     error: [`cannot run the command as "no-such-user": no such user`],
     hint: "/etc/passwd",
   },
