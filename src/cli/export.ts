@@ -6,13 +6,13 @@ import { BaseFiles } from "../history/base_files.ts";
 import { exportTree } from "../history/export.ts";
 import type { ExportReport } from "../history/export_report.ts";
 import type { History } from "../history/fold.ts";
-import { base64Of, isText, textOf } from "../history/path_text.ts";
+import { base64Of, isText, printed, textOf } from "../history/path_text.ts";
 import { Selection } from "../history/selection.ts";
 import { closeFd, isRoot } from "../history/target.ts";
 import type { FileTest } from "../history/target_entries.ts";
 import { openTarget } from "../history/target_folder.ts";
 import type { Trace } from "../history/trace.ts";
-import { oneLine, ResultWriter, stderr } from "./output.ts";
+import { ResultWriter, stderr } from "./output.ts";
 import { aboutTrace, globOf, onTrace, openTrace, spanOf, withProgress } from "./trace_options.ts";
 
 /** Exit code of --strict when something could not be restored exactly. */
@@ -36,7 +36,7 @@ Times: ${TIME_FORMS}.
 Quote the #. The rule: ${TIME_RULE}.
 
 One watched folder lands directly in the target, several each under its absolute path. Owners are set when
-this runs as root. What could not be restored exactly is named on stderr; --strict makes it an error.
+this runs as root. --path takes a path as the timeline prints it: \\xHH is a byte. What could not be restored exactly is named on stderr; --strict makes it an error.
 
 Examples:
   diffkeeper export --time end --out restored
@@ -109,7 +109,7 @@ function tell(
 ): void {
   const { history, report } = result;
   for (const { path, text } of report.warnings.slice(0, WARNINGS_SHOWN_MAX)) {
-    const where = path === "" ? "" : `${oneLine(textOf(path))}: `;
+    const where = path === "" ? "" : `${printed(path)}: `;
     stderr.write(`diffkeeper: warning: ${where}${text}\n`);
   }
   const hidden = report.warningCount - Math.min(report.warnings.length, WARNINGS_SHOWN_MAX);

@@ -4,8 +4,8 @@ import { statSync } from "node:fs";
 import { formatBytes, formatCount } from "../base/units.ts";
 import type { EmbedReport } from "../compact/embed.ts";
 import { packTrace } from "../compact/pack_trace.ts";
-import { base64Of, isText, textOf } from "../history/path_text.ts";
-import { oneLine, ProgressLine, ResultWriter, stderr } from "./output.ts";
+import { base64Of, isText, printed, textOf } from "../history/path_text.ts";
+import { ProgressLine, ResultWriter, stderr } from "./output.ts";
 import { progressText } from "./compact_progress.ts";
 import { aboutTrace, onTrace } from "./trace_options.ts";
 
@@ -62,7 +62,7 @@ function tell({ out, json }: PackFlags, report: EmbedReport): void {
   const { size } = statSync(out);
   const { files, bytes, missingFiles, missing } = report;
   for (const { path, why } of missing.slice(0, MISSING_SHOWN_MAX)) {
-    stderr.write(`diffkeeper: warning: ${oneLine(textOf(path))}: not embedded: ${why}\n`);
+    stderr.write(`diffkeeper: warning: ${printed(path)}: not embedded: ${why}\n`);
   }
   const hidden = missingFiles - Math.min(missing.length, MISSING_SHOWN_MAX);
   if (hidden > 0) {

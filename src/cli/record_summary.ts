@@ -5,7 +5,7 @@
 import { DiffKeeperError } from "../base/error.ts";
 import { counted, formatBytes, formatCount, formatDurationNs } from "../base/units.ts";
 import { type Fidelity, isExact } from "../format/fidelity.ts";
-import { binaryOf } from "../history/path_text.ts";
+import { binaryOf, printed } from "../history/path_text.ts";
 import type { BaseSummary } from "../record/base_content.ts";
 import type { RecordingSummary } from "../record/messages.ts";
 import { GONE_TEXT } from "../record/audit.ts";
@@ -58,7 +58,7 @@ export function summaryLines(summary: RecordingSummary, stateDir: string): strin
   const option = isDefault ? "" : ` --state-dir ${shellWord(binaryOf(stateDir))}`;
   const lines = [`recorded ${figures.join(", ")} in ${oneLine(stateDir)}`];
   if (audit !== undefined) lines.push(auditLine(audit));
-  for (const path of audit?.gone ?? []) lines.push(`${oneLine(showPath(path))}: ${GONE_TEXT}`);
+  for (const path of audit?.gone ?? []) lines.push(`${printed(path)}: ${GONE_TEXT}`);
   if (summary.base !== undefined) lines.push(baseLine(summary.base));
   if (!isExact(summary.fidelity)) {
     lines.push(`not exact: ${inexactText(summary.fidelity)}: diffkeeper timeline --gaps${option}`);
@@ -109,7 +109,7 @@ function auditLine(audit: NonNullable<RecordingSummary["audit"]>): string {
     counted(differences, "difference")
   }`;
   if (differences === 0) return compared;
-  const names = paths.map((path) => oneLine(showPath(path) || "."));
+  const names = paths.map((path) => printed(path) || ".");
   const more = differences > paths.length ? ", ..." : "";
   return `${compared}, healed at the end: ${names.join(", ")}${more}`;
 }

@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { statSync } from "node:fs";
 import { formatBytes, formatCount } from "../base/units.ts";
-import { base64Of, isText, textOf } from "../history/path_text.ts";
+import { base64Of, isText, printed, textOf } from "../history/path_text.ts";
 import {
   STAT_FORMS,
   STAT_KINDS,
@@ -11,7 +11,7 @@ import {
   traceStats,
 } from "../history/stats.ts";
 import { findTraceFile } from "../store/trace_open.ts";
-import { oneLine, ResultWriter } from "./output.ts";
+import { ResultWriter } from "./output.ts";
 import { aboutTrace, onTrace, openTrace, parseCount, withProgress } from "./trace_options.ts";
 
 /** Files that are listed unless another number is asked for. */
@@ -86,7 +86,7 @@ function linesOf(stats: TraceStats, fileBytes: number, limit: number): string[] 
   lines.push(...formLines(stats));
   lines.push(columns("raw", "stored", "writes", "file"));
   for (const { path, root, writes, rawBytes, storedBytes } of stats.files.slice(0, limit)) {
-    const name = path === "" && root < 0 ? "(what the command printed)" : oneLine(textOf(path));
+    const name = path === "" && root < 0 ? "(what the command printed)" : printed(path);
     const sizes = [formatBytes(rawBytes), formatBytes(Math.round(storedBytes))];
     lines.push(columns(...sizes, formatCount(writes), name));
   }

@@ -46,6 +46,12 @@ interface TimelineFlags {
 const HELP = `
 Each line: [time] #number OPERATION path (details) process[pid]
 A burst of writes to one file is one line, under the time and number of its last write.
+(outside): by a process that is not the command's. <elsewhere>: a path in no watched folder. <unnamed>: a file
+that never had a name.
+
+--path asks for the path that a file has at that moment. What was renamed is listed under the old path up to the
+RENAME and under the new one from it on; the RENAME of a folder stands for all that is in it. A path as it is
+printed is a pattern for it: \\xHH is a byte, \\ takes the next character as it is.
 
 --gaps lists what is not exact; #0 is the baseline:
   gap         changes were lost here                unread   content could not be had: zeros instead

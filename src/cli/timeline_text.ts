@@ -8,7 +8,7 @@ import { inexactWords } from "../format/fidelity.ts";
 import { formatTime } from "../format/time_expr.ts";
 import { EventFlag, Op, shownOp, type TraceEvent } from "../format/trace_event.ts";
 import type { Burst } from "../history/bursts.ts";
-import { textOf } from "../history/path_text.ts";
+import { printed, textOf } from "../history/path_text.ts";
 import type { Trace } from "../history/trace.ts";
 import { oneLine } from "./output.ts";
 import { exitCodeOfStatus, OP_NAMES } from "./timeline_json.ts";
@@ -19,8 +19,8 @@ const TEXT_CHARS_MAX = 80;
 const OUTPUT_BYTES_MAX = 1024;
 /** Escaped names kept; then all are forgotten, because they can be made again. */
 const TEXTS_KEPT_MAX = 4096;
-/** Stands for a path: what came from or went to elsewhere, and a file that never had a name (O_TMPFILE). */
-const OUTSIDE = "<outside>";
+/** Stands for a path: no watched folder has it, and a file that never had a name (O_TMPFILE). */
+const ELSEWHERE = "<elsewhere>";
 const UNNAMED = "<unnamed>";
 const OP_WIDTH = 8;
 
@@ -112,14 +112,14 @@ export class TimelineText {
     const path = this.#path(place.root, place.path);
     if (op === Op.RENAME) {
       const arrow = (flags & EventFlag.EXCHANGE) !== 0 ? "<->" : "->";
-      const from = place.path === undefined ? OUTSIDE : path;
-      const to = place.to === undefined ? OUTSIDE : this.#path(place.toRoot ?? -1, place.to);
+      const from = place.path === undefined ? ELSEWHERE : path;
+      const to = place.to === undefined ? ELSEWHERE : this.#path(place.toRoot ?? -1, place.to);
       return `${from} ${arrow} ${to}`;
     }
     if (op === Op.LINK && place.of !== undefined) {
       return `${path} of ${this.#path(place.ofRoot ?? -1, place.of)}`;
     }
-    if (op === Op.SYMLINK) return `${path} -> ${oneLine(textOf(event?.target ?? ""))}`;
+    if (op === Op.SYMLINK) return `${path} -> ${this.#escaped(event?.target ?? "")}`;
     return path;
   }
 
@@ -145,7 +145,7 @@ export class TimelineText {
   #escaped(binary: string): string {
     const known = this.#texts.get(binary);
     if (known !== undefined) return known;
-    const text = oneLine(textOf(binary));
+    const text = printed(binary);
     if (this.#texts.size >= TEXTS_KEPT_MAX) this.#texts.clear();
     this.#texts.set(binary, text);
     return text;
@@ -174,7 +174,7 @@ function gapText(event: TraceEvent): string {
   if (events > 0) what.push(events === 1 ? "1 event" : `${formatCount(events)} events`);
   if (bytes > 0) what.push(formatBytes(bytes));
   const lost = what.length === 0 ? "unknown amount" : what.join(", ");
-  const where = event.path === undefined ? "" : ` in ${oneLine(textOf(event.path))}`;
+  const where = event.path === undefined ? "" : ` in ${printed(event.path)}`;
   return `${lost} lost${where}: ${clipped(event.text ?? "no reason given")}`;
 }
 

@@ -73,7 +73,7 @@ export function spanOf(
  * @throws {DiffKeeperError} `usage`
  */
 export function globOf(value: string | undefined, from?: string): Glob | undefined {
-  return value === undefined ? undefined : new Glob(value, from);
+  return value === undefined ? undefined : new Glob(value, from, { printed: true });
 }
 
 /** A count given as an option. */

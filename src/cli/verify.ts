@@ -1,7 +1,7 @@
 /** `diffkeeper verify`: whether a trace is whole, checked offline. */
 import type { Command } from "commander";
 import { counted, formatBytes, formatCount } from "../base/units.ts";
-import { base64Of, isText, textOf } from "../history/path_text.ts";
+import { base64Of, isText, printed, textOf } from "../history/path_text.ts";
 import { verifyTrace } from "../history/verify.ts";
 import {
   type LeftReport,
@@ -91,14 +91,14 @@ function leftLines({ files, bytes, changedFiles, changed }: LeftReport): string[
     `${what}, ${
       formatCount(changedFiles)
     } changed or gone: what they held at the start is not known`,
-    ...changed.slice(0, LEFT_SHOWN_MAX).map((path) => `  ${oneLine(textOf(path))}`),
+    ...changed.slice(0, LEFT_SHOWN_MAX).map((path) => `  ${printed(path)}`),
   ];
 }
 
 function problemText({ row, subject, text }: VerifyProblem): string {
-  const parts = [row === undefined ? "" : `row ${row}`, oneLine(textOf(subject))];
+  const parts = [row === undefined ? "" : `row ${row}`, printed(subject)];
   const where = parts.filter((part) => part !== "").join(" ");
-  return oneLine(where === "" ? text : `${where}: ${text}`);
+  return where === "" ? oneLine(text) : `${where}: ${oneLine(text)}`;
 }
 
 function leftJson(left: LeftReport | undefined) {

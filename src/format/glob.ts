@@ -2,12 +2,13 @@
  * Globs over paths, for --path, --include and --exclude.
  *
  * `*` and `?` stay within one name, `**` crosses names, `[a-z]` and `[!a-z]` are classes, `{a,b}` alternatives, `\` takes
- * the next character as it is. A pattern without `/` matches the last name at any depth; one that begins with `/`
+ * the next character as it is, but for `\xHH`: a byte, as path_chars.ts prints it. A pattern without `/` matches the last name at any depth; one that begins with `/`
  * matches the absolute path; any other counts from the watched folder and, `from` a folder, from there, too. Paths are binary strings (one char per byte); UTF-8 sequences in them count as one
  * character, other bytes as themselves. The matcher runs all states of the pattern side by side (Thompson), so its
  * time is pattern x path whatever the pattern.
  */
 import { DiffKeeperError } from "../base/error.ts";
+import { codePoints } from "./path_chars.ts";
 
 /** Most alternatives that `{a,b}` groups may multiply to. A pattern with more is refused. */
 export const GLOB_ALTERNATIVES_MAX = 256;
@@ -35,13 +36,15 @@ export class Glob {
 
   /**
    * @param from an absolute path from which relative patterns count, too: where the user was when the folders were named.
+   * @param options.printed the path that is printed just so matches, too, if it has brackets: `pages/[id].tsx`.
    * @throws {DiffKeeperError} code `usage` when the pattern cannot be read.
    */
-  constructor(pattern: string, from?: string) {
+  constructor(pattern: string, from?: string, options: { printed?: boolean } = {}) {
     this.pattern = pattern;
     if (pattern === "") throw wrong(pattern, "it is empty");
     if (pattern.length > GLOB_CHARS_MAX) throw wrong(pattern.slice(0, 40), "it is too long");
     const texts = expandBraces(pattern);
+    if (options.printed === true && /[[{]/.test(pattern)) texts.push(literal(pattern));
     this.#alternatives = texts.map((text) => compile(text, pattern));
     if (from === undefined || from === "") return;
     for (const text of texts) {
@@ -57,12 +60,20 @@ export class Glob {
     for (const { steps, scope } of this.#alternatives) {
       let subject = path;
       if (scope === "name") subject = path.slice(path.lastIndexOf("/") + 1);
-      if (scope === "absolute") {
-        subject = path === "" ? root : `${root === "/" ? "" : root}/${path}`;
-      }
-      if (run(steps, codePoints(subject))) return true;
+      if (scope === "absolute") subject = absolutePath(path, root);
+      if (run(steps, codePoints(subject))?.[steps.length] === 1) return true;
     }
     return false;
+  }
+
+  /** False only if the pattern can match nothing below this folder. */
+  reachesBelow(path: string, root = ""): boolean {
+    return this.#alternatives.some(({ steps, scope }) => {
+      if (scope === "name") return true;
+      const folder = scope === "path" ? path : absolutePath(path, root);
+      const states = run(steps, codePoints(folder === "" ? "" : `${folder}/`));
+      return states !== undefined;
+    });
   }
 
   /** Whether the pattern matches this path or a folder it lies in: a pattern that names a folder covers its content. */
@@ -74,6 +85,16 @@ export class Glob {
     return path !== "" && this.#alternatives.some((one) => one.scope === "absolute") &&
       this.matches("", root);
   }
+}
+
+function absolutePath(path: string, root: string): string {
+  return path === "" ? root : `${root === "/" ? "" : root}/${path}`;
+}
+
+/** The pattern with all that has a meaning taken as it is, but for what a printed path has. */
+function literal(pattern: string): string {
+  const special = /\\x[\da-f]{2}|\\[^]|[*?[\]{}]/gi;
+  return pattern.replace(special, (found) => found.length > 1 ? found : `\\${found}`);
 }
 
 function wrong(pattern: string, why: string): DiffKeeperError {
@@ -166,12 +187,31 @@ function compile(text: string, pattern: string): Alternative {
     if (char === "*") i = compileStar(chars, i, steps);
     else if (char === "?") steps.push({ kind: "any" });
     else if (char === "[") i = compileClass(chars, i, steps, pattern);
+    else if (char === "\\" && byteAt(chars, i) !== undefined) i = compileBytes(chars, i, steps);
     else {
       if (char === "\\" && ++i === chars.length) throw wrong(pattern, "it ends with a \\");
       steps.push({ kind: "char", code: chars[i]?.codePointAt(0) ?? 0 });
     }
   }
   return { steps, scope };
+}
+
+/** The byte that `\xHH` says; undefined: it is not that. */
+function byteAt(chars: string[], at: number): number | undefined {
+  const found = /^\\x([\da-f]{2})$/i.exec(chars.slice(at, at + 4).join(""))?.[1];
+  return found === undefined ? undefined : Number.parseInt(found, 16);
+}
+
+/** Compiles bytes that follow each other, which may be one character, and returns the index of the last character taken. */
+function compileBytes(chars: string[], at: number, steps: Step[]): number {
+  let bytes = "";
+  let end = at;
+  for (let byte = byteAt(chars, end); byte !== undefined; byte = byteAt(chars, end)) {
+    bytes += String.fromCharCode(byte);
+    end += 4;
+  }
+  for (const code of codePoints(bytes)) steps.push({ kind: "char", code });
+  return end - 1;
 }
 
 /** Compiles one or more stars and returns the index of the last character taken. */
@@ -237,7 +277,8 @@ function mark(states: Uint8Array, steps: Step[], from: number): void {
   }
 }
 
-function run(steps: Step[], subject: number[]): boolean {
+/** The states that are reached when all of the subject is taken; undefined: there are none. */
+function run(steps: Step[], subject: number[]): Uint8Array | undefined {
   let states = new Uint8Array(steps.length + 1);
   let next = new Uint8Array(steps.length + 1);
   mark(states, steps, 0);
@@ -252,10 +293,10 @@ function run(steps: Step[], subject: number[]): boolean {
       mark(next, steps, to);
       alive = true;
     }
-    if (!alive) return false;
+    if (!alive) return undefined;
     [states, next] = [next, states];
   }
-  return states[steps.length] === 1;
+  return states;
 }
 
 /** The state after `step` took `code`, or -1. */
@@ -264,33 +305,4 @@ function target(step: Step, at: number, code: number): number {
   if (!takes(step, code)) return -1;
   if (step.kind === "star" || step.kind === "all") return at;
   return at + 1;
-}
-
-/** The characters of a binary string: UTF-8 sequences as code points, other bytes as 0x110000 + byte. */
-function codePoints(path: string): number[] {
-  const codes: number[] = [];
-  for (let i = 0; i < path.length; i++) {
-    const lead = path.charCodeAt(i);
-    const extra = lead < 0x80
-      ? 0
-      : lead < 0xc2
-      ? -1
-      : lead < 0xe0
-      ? 1
-      : lead < 0xf0
-      ? 2
-      : lead < 0xf5
-      ? 3
-      : -1;
-    let code = extra <= 0 ? lead : lead & (0x3f >> extra);
-    let valid = extra >= 0;
-    for (let k = 1; k <= extra; k++) {
-      const byte = path.charCodeAt(i + k);
-      if ((byte & 0xc0) !== 0x80) valid = false;
-      code = code * 64 + (byte & 0x3f);
-    }
-    codes.push(valid ? code : 0x110000 + lead);
-    if (valid) i += extra;
-  }
-  return codes;
 }

@@ -12,6 +12,9 @@ export function textOf(binary: string): string {
   return ASCII.test(binary) ? binary : Buffer.from(binary, "latin1").toString("utf8");
 }
 
+/** A path as people see it, and can type it again: --path reads it. */
+export { printedPath as printed } from "../format/path_chars.ts";
+
 /** Text as a binary string. */
 export function binaryOf(text: string): string {
   return ASCII.test(text) ? text : Buffer.from(text, "utf8").toString("latin1");

@@ -33,8 +33,10 @@ export const TRACES: Readonly<Record<string, (dir: string) => void>> = {
     // a folder that has events is no file
     builder.event({ op: Op.CHMOD, node: 1, attr: attr(FOLDER) });
     builder.event({ op: Op.MKDIR, node: 2, parent: 1, name: "d", attr: attr(FOLDER) });
-    builder.event({ op: Op.RENAME, node: 2, parent: 1, name: "d", toParent: 1, toName: "e" });
     builder.event({ op: Op.CREATE, node: 3, parent: 2, name: "a.c", attr: attr(FILE) });
+    builder.event({ op: Op.RENAME, node: 2, parent: 1, name: "d", toParent: 1, toName: "e" });
+    builder.event({ op: Op.CREATE, node: 4, parent: 2, name: "[id].c", attr: attr(FILE) });
+    builder.event({ op: Op.RENAME, node: 3, parent: 2, name: "a.c", toParent: 0, toName: "" });
     builder.cut();
   },
   roots: (dir) => {
