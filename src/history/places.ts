@@ -62,6 +62,12 @@ export class Places {
     return gaps;
   }
 
+  /** Paths of all that lies below a folder now, from there. */
+  *below(node: number): Generator<string> {
+    if (this.#tree.node(node)?.isDir !== true) return;
+    for (const { path } of this.#tree.walk(node)) if (path !== "") yield path;
+  }
+
   /** The last place of a node that has no name any more; undefined: it has one, or never had. */
   lastPlace(node: number): EventPlace | undefined {
     return this.#lastPaths.get(node);

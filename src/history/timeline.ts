@@ -13,7 +13,9 @@ import type { OnProgress, Trace } from "./trace.ts";
 
 /** Which events to give; what is absent does not filter. */
 export interface TimelineFilter {
-  /** Covers the path or the new path. Losses that name no path pass, because they may concern every path. */
+  /**
+   * Covers the path or the new path, as they are at that moment, or, where a folder is renamed, those of something in it. Losses that name no path pass, because they may concern every path.
+   */
   glob?: Glob;
   ops?: ReadonlySet<number>;
   /** Losses, which have no process, pass. */
@@ -130,7 +132,7 @@ export class Timeline {
     if (!passes) return undefined;
     place ??= this.#places.ofNode(cursor.node);
     if (op !== Op.WRITE || (cursor.flags & EventFlag.UNREAD) !== 0) event ??= cursor.event();
-    if (!this.#passesGlob(place, op)) return undefined;
+    if (!this.#passesGlob(place, op, event)) return undefined;
     return entryOf(cursor, place, event);
   }
 
@@ -142,7 +144,7 @@ export class Timeline {
     return pids === undefined || op === Op.GAP || pids.has(cursor.pid);
   }
 
-  #passesGlob(place: EventPlace, op: number): boolean {
+  #passesGlob(place: EventPlace, op: number, event: TraceEvent | undefined): boolean {
     const { glob } = this.#filter;
     if (glob === undefined) return true;
     if (op === Op.GAP && place.path === undefined) return true;
@@ -151,11 +153,30 @@ export class Timeline {
     const { rootPaths } = this.#trace.recording;
     const covers = (path: string | undefined, root = -1) =>
       path !== undefined && glob.covers(path, rootPaths[root] ?? "");
-    const passes = covers(place.path, place.root) || covers(place.to, place.toRoot);
+    const passes = covers(place.path, place.root) || covers(place.to, place.toRoot) ||
+      (op === Op.RENAME && event !== undefined && this.#movesMatch(glob, place, event));
     if (passes) this.globMatched = true;
     if (this.#globVerdicts.size >= VERDICTS_MAX) this.#globVerdicts.clear();
     this.#globVerdicts.set(place, passes);
     return passes;
+  }
+
+  /** Whether a folder is renamed with something in it that is asked for, by the old path or the new one. */
+  #movesMatch(glob: Glob, place: EventPlace, { node, victim = 0, flags }: TraceEvent): boolean {
+    const { rootPaths } = this.#trace.recording;
+    const ends = [
+      { path: place.path, root: rootPaths[place.root] ?? "" },
+      { path: place.to, root: rootPaths[place.toRoot ?? -1] ?? "" },
+    ].flatMap(({ path, root }) => path === undefined ? [] : [{ path, root }])
+      .filter(({ path, root }) => glob.reachesBelow(path, root));
+    if (ends.length === 0) return false;
+    const moved = (flags & EventFlag.EXCHANGE) === 0 ? [node] : [node, victim];
+    for (const folder of moved) {
+      for (const rest of this.#places.below(folder)) {
+        if (ends.some(({ path, root }) => glob.matches(`${path}/${rest}`, root))) return true;
+      }
+    }
+    return false;
   }
 }
 

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Glob } from "../format/glob.ts";
-import { Op } from "../format/trace_event.ts";
+import { EventFlag, Op } from "../format/trace_event.ts";
 import { attr, rootEvent, TraceBuilder } from "../../tests/trace_builder.ts";
 import { type Burst, BURST_FILES_MAX, BURST_PAUSE_NS, foldBursts } from "./bursts.ts";
 import { around, limited, Timeline, type TimelineEntry, type TimelineFilter } from "./timeline.ts";
@@ -51,13 +51,42 @@ describe("paths are those of the moment", () => {
     expect(entries[5]?.place.of).toBe("e/f");
   });
   test("filters ask for the path of the moment", () => {
-    expect(paths(trace(), { glob: new Glob("e/**") })).toEqual(["e/f", "e/f"]);
+    // the rename that made the path is listed, as it is for the folder itself
+    expect(paths(trace(), { glob: new Glob("e/**") })).toEqual(["d", "e/f", "e/f"]);
+    expect(paths(trace(), { glob: new Glob("e/f") })).toEqual(["d", "e/f", "e/f"]);
+    expect(paths(trace(), { glob: new Glob("d/f") })).toEqual(["d/f", "d/f", "d"]);
+    expect(paths(trace(), { glob: new Glob("f") })).toEqual(["d/f", "d/f", "d", "e/f", "e/f"]);
+    expect(paths(trace(), { glob: new Glob("*/f") })).toEqual(["d/f", "d/f", "d", "e/f", "e/f"]);
+    expect(paths(trace(), { glob: new Glob("/work/e/f") })).toEqual(["d", "e/f", "e/f"]);
+    expect(paths(trace(), { glob: new Glob("d/x") })).toEqual([]);
     // A folder that is renamed to the name counts too.
     expect(paths(trace(), { glob: new Glob("e") })).toEqual(["d", "e/f", "e/f"]);
     expect(paths(trace(), { ops: new Set([Op.WRITE]), pids: new Set([1]) })).toEqual([]);
     const from = { unit: "seq", from: 9, to: 9 } as const;
     expect(paths(trace(), { from, to: from })).toEqual(["g"]);
   });
+});
+
+test("folders that change places, and those that come from elsewhere or go there", () => {
+  const trace = traceOf((builder) => {
+    for (const [node, name] of [[2, "a"], [3, "b"]] as const) {
+      builder.event({ op: Op.MKDIR, node, parent: 1, name, attr: attr(0o40755) });
+    }
+    builder.event({ op: Op.CREATE, node: 4, parent: 2, name: "x", attr: attr(0o100644) });
+    builder.event({ op: Op.CREATE, node: 5, parent: 3, name: "y", attr: attr(0o100644) });
+    const names = { parent: 1, name: "a", toParent: 1, toName: "b" };
+    const flags = EventFlag.EXCHANGE;
+    builder.event({ op: Op.RENAME, node: 2, victim: 3, flags, ...names });
+    builder.event({ op: Op.RENAME, node: 2, parent: 1, name: "b", toParent: 0, toName: "" });
+  });
+  const seqs = (pattern: string) => {
+    const glob = new Glob(pattern);
+    return [...new Timeline(trace, { glob }).entries()].map(({ seq }) => seq);
+  };
+  expect(seqs("a/x")).toEqual([3, 5]);
+  expect(seqs("b/x")).toEqual([5, 6]);
+  expect(seqs("a/y")).toEqual([5]);
+  expect(seqs("b/y")).toEqual([4, 5]);
 });
 
 test("a timeline goes on where it was when more is written", () => {
