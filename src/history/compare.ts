@@ -109,7 +109,8 @@ function candidates(history: History, touched: Uint32Array): number[] {
  * @throws {DiffKeeperError} the trace cannot be read back.
  */
 export function compareContents(dir: string, options: CompareOptions): Compared {
-  const verdict: Compared = { contents: 0, written: 0, wrong: [] };
+  // the time may be over before it is known which of them are there
+  const verdict: Compared = { contents: 0, written: options.touched.length, wrong: [] };
   const until = performance.now() + options.timeMs;
   const look = () => {
     if (performance.now() > until) throw new Over();
