@@ -10,7 +10,7 @@ import { base64Of, isText, printed, textOf } from "../history/path_text.ts";
 import { Selection } from "../history/selection.ts";
 import { closeFd, isRoot } from "../history/target.ts";
 import type { FileTest } from "../history/target_entries.ts";
-import { openTarget } from "../history/target_folder.ts";
+import { abandonTarget, openTarget } from "../history/target_folder.ts";
 import type { Trace } from "../history/trace.ts";
 import { ResultWriter, stderr } from "./output.ts";
 import { aboutTrace, globOf, onTrace, openTrace, spanOf, withProgress } from "./trace_options.ts";
@@ -83,12 +83,17 @@ function run(flags: ExportFlags): void {
       stateDir: trace.reader.place,
       referred: () => referredBy(trace),
     });
-    const report = withProgress("writing files", () => history.tree.size, (onProgress) => {
-      const base = new BaseFiles(trace, history);
-      const owner = isRoot();
-      const options = { target, rootPaths, selection, owner, base, onProgress };
-      return exportTree(history, trace, options);
-    });
+    let report: ExportReport;
+    try {
+      report = withProgress("writing files", () => history.tree.size, (onProgress) => {
+        const base = new BaseFiles(trace, history);
+        const owner = isRoot();
+        const options = { target, rootPaths, selection, owner, base, onProgress };
+        return exportTree(history, trace, options);
+      });
+    } catch (thrown) {
+      throw abandonTarget(target, flags.out, thrown);
+    }
     closeFd(target);
     tell(flags, { trace, history, report });
     if (flags.strict === true && report.warningCount > 0) process.exitCode = STRICT_EXIT_CODE;

@@ -5,7 +5,7 @@
  */
 import { constants, mkdirSync, realpathSync } from "node:fs";
 import { dirname, resolve } from "node:path";
-import { DiffKeeperError } from "../base/error.ts";
+import { asDiffKeeperError, DiffKeeperError, type ErrorCode } from "../base/error.ts";
 import { cString, errno, errnoText, libc } from "../../ffi/libc.ts";
 import { At } from "../../ffi/libc_tree.ts";
 import { closeFd } from "./target.ts";
@@ -42,9 +42,18 @@ export function openTarget(out: string, options: TargetOptions): number {
   } catch (thrown) {
     const code = (thrown as NodeJS.ErrnoException).code ?? "";
     const isFile = code === "EEXIST" || code === "ENOTDIR";
+    const isFull = code === "ENOSPC" || code === "EDQUOT";
+    const kind: ErrorCode = isFile
+      ? "exists"
+      : isFull
+      ? "disk_full"
+      : ["EACCES", "EPERM", "EROFS"].includes(code)
+      ? "not_writable"
+      : "io";
     throw new DiffKeeperError(
-      isFile ? "exists" : ["EACCES", "EPERM", "EROFS"].includes(code) ? "not_writable" : "io",
+      kind,
       `cannot export to "${out}": ${isFile ? "it is not a folder" : `it cannot be made (${code})`}`,
+      isFull ? { hint: "free some space, or choose another --out" } : {},
     );
   }
   const flags = constants.O_RDONLY | constants.O_DIRECTORY | O_CLOEXEC;
@@ -59,6 +68,30 @@ export function openTarget(out: string, options: TargetOptions): number {
     throw thrown;
   }
   return fd;
+}
+
+/**
+ * An export failed: takes back what it made, so that nobody takes a part for the whole, and says so.
+ * @returns the error to throw.
+ */
+export function abandonTarget(fd: number, out: string, thrown: unknown): DiffKeeperError {
+  const error = asDiffKeeperError(thrown);
+  let rest = "what was made until then is removed";
+  try {
+    emptyFolder(fd);
+  } catch {
+    rest = `a part of it is left in "${out}": remove it`;
+  }
+  closeFd(fd);
+  if (error.code === "defect") return error;
+  const way = error.code === "disk_full" ? "free some space, or choose another --out" : error.hint;
+  const message = error.message.startsWith("cannot export")
+    ? error.message
+    : `cannot export to "${out}": ${error.message}`;
+  return new DiffKeeperError(error.code, message, {
+    hint: way === undefined ? rest : `${way}; ${rest}`,
+    cause: error.cause,
+  });
 }
 
 function makeEmpty(fd: number, out: string, { force, referred }: TargetOptions): void {
