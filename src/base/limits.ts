@@ -399,6 +399,9 @@ export const TRACE_BUDGET_BYTES_MIN = 1 << 20;
 export const LIVE_SIZE_HIGH = 0.7;
 export const LIVE_SIZE_LOW = 0.35;
 
+/** Room on the disk that a recorder holds for one last row: the pages of SQLite's log that it takes, with splits. */
+export const LAST_WORDS_BYTES = 1 << 18;
+
 /** Log of a recording with a budget that is moved into the file when it is longer. */
 export const LIVE_LOG_BYTES_MAX = 1 << 26;
 

@@ -59,6 +59,8 @@ export interface Facts {
   /** Where a cut recording ends, as the timeline prints it. */
   cut_at?: string;
   cut_at_ns?: number;
+  /** Why: what kept the recorder from going on; null: it was killed, and could not say. */
+  cut_error?: { code: string; message: string } | null;
   exit_code: number | null;
   /** Processes of the command that were alive when the recording ended; null: not known. */
   running: number | null;
@@ -117,7 +119,9 @@ export function factsOf(trace: Trace): Facts {
     exclude: recording.exclude ?? null,
     state,
     clean: state === "ended",
-    ...(state === "cut" ? { cut_at: formatTime(range.endNs), cut_at_ns: range.endNs } : {}),
+    ...(state === "cut"
+      ? { cut_at: formatTime(range.endNs), cut_at_ns: range.endNs, cut_error: trace.cut() ?? null }
+      : {}),
     exit_code: end?.exitCode ?? null,
     running: end?.running ?? null,
     started: new TimelineJson(trace).wall(0),
@@ -210,7 +214,10 @@ function durationText({ duration_ns: ns, state }: Facts): string {
 
 function endText(facts: Facts): string {
   if (facts.state === "recording") return "not yet: it is being recorded";
-  if (facts.cut_at !== undefined) return `cut at ${facts.cut_at}`;
+  if (facts.cut_at !== undefined) {
+    const why = facts.cut_error?.message ?? "the recorder was stopped";
+    return `cut at ${facts.cut_at}: ${why}`;
+  }
   const { running } = facts;
   if (running === null || running === 0) return "in order";
   const who = counted(running, "process", "processes");

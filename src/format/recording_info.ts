@@ -1,5 +1,5 @@
 /**
- * What the rows `i:recording` and `i:end` of a trace say, as values: the recorder writes them with `encode*`, every reader
+ * What the rows `i:recording`, `i:end` and `i:cut` of a trace say, as values: the recorder writes them with `encode*`, every reader
  * gets them with `decode*`. Both are JSON objects; unknown keys are skipped, so that newer recorders can say more.
  * Paths that are not UTF-8 stand in base64 beside a readable form.
  */
@@ -137,6 +137,22 @@ export function encodeEnd(end: EndInfo): JsonValueRecord {
       },
     }),
   };
+}
+
+/** Why recording stopped before the command did: an error of the recorder. */
+export interface CutInfo {
+  code: string;
+  message: string;
+}
+
+/** The JSON object of `i:cut`. */
+export function encodeCut({ code, message }: CutInfo): JsonValueRecord {
+  return { code, message };
+}
+
+/** @throws {DiffKeeperError} `data_corrupt`, as `decodeRecording`. */
+export function decodeCut(json: JsonRecord): CutInfo {
+  return { code: text(json, "code"), message: text(json, "message") };
 }
 
 /** JSON that can be stored. */

@@ -1,8 +1,10 @@
 import { expect, test } from "bun:test";
 import { DiffKeeperError } from "../base/error.ts";
 import {
+  decodeCut,
   decodeEnd,
   decodeRecording,
+  encodeCut,
   encodeEnd,
   encodeRecording,
   type EndInfo,
@@ -43,6 +45,12 @@ test("what is written is read", () => {
   const filtered = { ...recording, include: ["*.c"], exclude: [] };
   expect(decodeRecording(stored(encodeRecording(filtered)))).toEqual(filtered);
   expect(decodeEnd(stored(encodeEnd(end)))).toEqual(end);
+});
+
+test("why a recording was cut", () => {
+  const cut = { code: "disk_full", message: "no space left" };
+  expect(decodeCut(stored(encodeCut(cut)))).toEqual(cut);
+  expect(() => decodeCut({ code: "io" })).toThrow("message");
 });
 
 test("keys that are not known are skipped", () => {

@@ -10,6 +10,8 @@ import {
   newFidelity,
 } from "../format/fidelity.ts";
 import {
+  type CutInfo,
+  decodeCut,
   decodeEnd,
   decodeRecording,
   type EndInfo,
@@ -25,7 +27,7 @@ import {
 import { Op, type TraceEvent } from "../format/trace_event.ts";
 import { type KeyframePart, type Piece, TraceReader } from "../store/trace_reader.ts";
 import { S_IFDIR, S_IFMT } from "../resolve/node.ts";
-import { INFO_FOLD } from "../store/schema.ts";
+import { INFO_CUT, INFO_FOLD } from "../store/schema.ts";
 import type { EventCursor } from "../format/event_codec.ts";
 import type { PayloadSource } from "./content.ts";
 import { History } from "./fold.ts";
@@ -104,12 +106,18 @@ export class Trace implements PayloadSource {
     };
   }
 
+  /** Why recording stopped before the command did; undefined: the recorder could not say. @throws `data_corrupt` */
+  cut(): CutInfo | undefined {
+    const json = this.reader.extraInfo(INFO_CUT);
+    return json === undefined ? undefined : decodeCut(json);
+  }
+
   /** What to say of a recording that did not end in order; undefined when there is nothing to say. */
   cutText(): string | undefined {
     if (this.state() !== "cut") return undefined;
     const { endNs, lastSeq } = this.range();
     return `recording was cut at ${formatTime(endNs)}: ` +
-      `the recorder was stopped; all is here up to event #${lastSeq}`;
+      `${this.cut()?.message ?? "the recorder was stopped"}; all is here up to event #${lastSeq}`;
   }
 
   /** The checked content in which a pointer lies. */

@@ -20,6 +20,7 @@ import { EventFlag, type Extent, Op, type TraceEvent } from "../format/trace_eve
 import type { EventSink, ProcessInfo, WriteView } from "../resolve/sink.ts";
 import type { Tree } from "../resolve/tree.ts";
 import type { TraceWriter } from "../store/trace_writer.ts";
+import { sayWhy } from "./last_words.ts";
 import { VersionIndex } from "./version_index.ts";
 
 /** What the trace holds for sure: less than what was recorded once writing has failed. */
@@ -322,6 +323,7 @@ export class Journal implements EventSink {
       this.failed = thrown;
       if (this.#inTransaction) this.#writer.rollback();
       this.#inTransaction = false;
+      sayWhy(this.#writer, thrown);
     }
   }
 }

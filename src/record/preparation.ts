@@ -23,6 +23,7 @@ import { FolderAhead } from "./folder_ahead.ts";
 import { makeCommandCgroup, removeCommandCgroup } from "./freezer.ts";
 import { InodeStat } from "./inode_stat.ts";
 import { CLOCK_REALTIME, clockNs } from "./kernel_clock.ts";
+import { holdRoom } from "./last_words.ts";
 import type { HandleMount } from "./live_assist.ts";
 import type { OpenRequest } from "./messages.ts";
 import { checkPidNamespace } from "./process_ids.ts";
@@ -81,6 +82,7 @@ export class Preparation {
       ...(owner === undefined ? {} : { owner }),
       ...(busyMs === undefined ? {} : { busyMs }),
     });
+    holdRoom(writer.dir);
     let preparation: Preparation | undefined;
     try {
       const watch = new WatchSet({ folders, cwd, stateDir: writer.dir, include, exclude });

@@ -35,6 +35,8 @@ export const SCHEMA_SQL =
 /** Names of the `i:` rows. */
 export const INFO_RECORDING = "recording";
 export const INFO_END = "end";
+/** Why recording stopped before the command did. */
+export const INFO_CUT = "cut";
 export const INFO_COMPACT = "compact";
 export const INFO_FOLD = "fold";
 

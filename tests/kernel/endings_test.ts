@@ -91,7 +91,9 @@ kernelTest(
       `'for i in 1 2 3 4 5 6 7 8 9; do head -c 1000000 /dev/urandom >>log; sleep 0.15; done; exit '`;
     const script = `mkdir small && mount -t tmpfs -o size=6m none small && cd work && ` +
       `${record}"0" 2>../zero; echo $?; rm -r log ../small/t; ${record}"7" 2>../seven; echo $?; ` +
-      `"$DK" export --state-dir ../small/t --time end --out ../out 2>&1`;
+      `"$DK" export --state-dir ../small/t --time end --out ../out 2>&1; ` +
+      `"$DK" info --json --state-dir ../small/t 2>../said >../info; ` +
+      `"$DK" info --state-dir ../small/t >../shown 2>&1`;
     const ran = run(["unshare", "-m", "sh", "-c", script], {
       cwd: folder,
       env: { ...process.env, DK: BINARY },
@@ -103,6 +105,38 @@ kernelTest(
     const stored = readFileSync(join(folder, "out/log")).length;
     expect(summary.bytes).toBe(stored);
     expect(stored).toBeLessThan(6_000_000);
+    // the trace says itself why it ends there
+    const facts = JSON.parse(readFileSync(join(folder, "info"), "utf8"));
+    expect(facts).toMatchObject({ state: "cut", cut_error: { code: "disk_full" } });
+    for (const name of ["said", "shown"]) {
+      expect(readFileSync(join(folder, name), "utf8")).toContain("no space left on the disk");
+    }
+    expect(readFileSync(join(folder, "shown"), "utf8")).toMatch(
+      /^ended +cut at \S+: cannot write trace .*: no space left on the disk$/m,
+    );
+  },
+);
+
+kernelTest(
+  "an export onto a full disk is an error, and leaves no part that looks like a whole",
+  () => {
+    const folder = scratch("endings");
+    const script =
+      `mkdir small && mount -t tmpfs -o size=3m none small && mkdir work && cd work && ` +
+      `"$DK" record --quiet --state-dir ../t -- sh -c '` +
+      `for i in 1 2 3 4 5; do mkdir d$i; head -c 1000000 /dev/urandom >d$i/f; done'; ` +
+      `"$DK" export --time end --out ../small/out ../t 2>../said; echo $?; find ../small/out; ` +
+      `echo mine >../small/mine; "$DK" export --time '#1' --out ../small/out ../t >/dev/null; echo $?`;
+    const ran = run(["unshare", "-m", "sh", "-c", script], {
+      cwd: folder,
+      env: { ...process.env, DK: BINARY },
+    });
+    expect(ran.stdout.split("\n")).toEqual(["1", "../small/out", "0", ""]);
+    expect(readFileSync(join(folder, "said"), "utf8")).toBe(
+      'diffkeeper: error: cannot export to "../small/out": cannot write the file "f": ' +
+        "no space left on device\n" +
+        "hint: free some space, or choose another --out; what was made until then is removed\n",
+    );
   },
 );
 
