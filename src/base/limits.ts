@@ -61,6 +61,9 @@ export const TRACE_BUSY_MS = 2_000;
 /** Payload bytes a reader keeps in memory; the least recently used rows go first. */
 export const READER_CACHE_BYTES_MAX = 1 << 26;
 
+/** Slabs of 1 MiB in which a reader keeps what happened to contents: their positions are u32. */
+export const CONTENT_SLABS_MAX = 4_095;
+
 /** Blobs that may be followed to unpack one; the compactor makes at most 72. Longer is damage. */
 export const BLOB_CHAIN_MAX = 80;
 

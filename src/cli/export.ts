@@ -83,6 +83,7 @@ function run(flags: ExportFlags): void {
       stateDir: trace.reader.place,
       referred: () => referredBy(trace),
     });
+    trace.reader.passing();
     let report: ExportReport;
     try {
       report = withProgress("writing files", () => history.tree.size, (onProgress) => {

@@ -119,7 +119,8 @@ export class BaseFiles implements BaseSource {
   }
 
   #openSaved(saved: Saved, left: LeftFile, node: Node): string | undefined {
-    const isSame = saved.size === this.#sizeOf(node.id) && sameTime(saved.mtime, left.mtime);
+    const isSame = saved.size === this.#history.content.startSize(node.id) &&
+      sameTime(saved.mtime, left.mtime);
     if (!isSame) return "it was changed before it could be saved";
     try {
       this.#fd = openSync(saved.path, READ_FLAGS);
@@ -137,7 +138,8 @@ export class BaseFiles implements BaseSource {
     const fd = openDeep(path, READ_FLAGS);
     if (fd < 0) return false;
     const { ino, size, mtimeNs, ctimeNs } = fstatSync(fd, { bigint: true });
-    const isSame = Number(ino) === node.ino && Number(size) === this.#sizeOf(node.id) &&
+    const isSame = Number(ino) === node.ino &&
+      Number(size) === this.#history.content.startSize(node.id) &&
       mtimeNs === ns(left.mtime) &&
       (left.ctime === undefined || ctimeNs === ns(left.ctime));
     if (!isSame) {
@@ -164,12 +166,6 @@ export class BaseFiles implements BaseSource {
     // written to since: then the gate has saved it
     if (!this.#last.content.isUntouched(node.id)) return false;
     return this.#openLive(path, node, { ...left, mtime: now.mtime(), ctime: undefined });
-  }
-
-  /** Of the file at the start. */
-  #sizeOf(node: number): number {
-    const { content } = this.#history;
-    return content.length(content.first(node));
   }
 
   #pathIn(history: History, id: number): string | undefined {

@@ -9,7 +9,8 @@ import { openDeep } from "../../ffi/deep_path.ts";
 import { libc, pinned } from "../../ffi/libc.ts";
 import { AUDIT_READ_BYTES } from "../base/limits.ts";
 import { Materializer } from "./content.ts";
-import { ContentKind, type ContentLog } from "./content_log.ts";
+import type { ContentLog } from "./content_log.ts";
+import { ContentKind } from "./op_tokens.ts";
 import type { History } from "./fold.ts";
 import { Trace } from "./trace.ts";
 
@@ -87,9 +88,9 @@ class RealFile {
 
 /** Are all bytes of the node known from the trace itself? */
 function isKnown(log: ContentLog, node: number): boolean {
-  for (let op = log.first(node); op !== 0; op = log.next(op)) {
-    const kind = log.kind(op);
-    if (kind !== ContentKind.DATA && kind !== ContentKind.ZERO) return false;
+  const ops = log.ops(node);
+  while (ops.next()) {
+    if (ops.kind !== ContentKind.DATA && ops.kind !== ContentKind.ZERO) return false;
   }
   return true;
 }

@@ -5,7 +5,9 @@
  */
 import { assert } from "../base/assert.ts";
 import { DiffKeeperError } from "../base/error.ts";
-import { ContentKind, type ContentLog } from "./content_log.ts";
+import type { ContentLog } from "./content_log.ts";
+import { OpChains } from "./op_chains.ts";
+import { ContentKind, type ContentOp, hasPlace, type OpCursor } from "./op_tokens.ts";
 
 /** Bytes of a file that are put together at once. A larger file takes several windows. */
 export const CONTENT_WINDOW_BYTES = 32 * 1024 * 1024;
@@ -15,6 +17,7 @@ const CONTENT_PIECE_BYTES = 1024 * 1024;
 
 /** Grain of holes: as the block size of the usual filesystems. Must divide the window. */
 export const CONTENT_PAGE_BYTES = 4096;
+const CONTENT_PAGE_BITS = 12;
 
 /** From this average size on, operations that do not overlap are handed out as they lie, without a copy. */
 const DIRECT_AVERAGE_BYTES = 64 * 1024;
@@ -62,9 +65,14 @@ export class Materializer {
    * @throws {DiffKeeperError} code `data_corrupt` when an operation points outside its row.
    */
   write(node: number, sink: ContentSink): void {
-    if (this.#log.isUntouched(node)) this.#writeBase(node, sink);
-    else if (this.#isDirect(node)) this.#writeDirect(node, sink);
-    else this.#writeWindows(node, sink);
+    if (this.#log.isUntouched(node)) return this.#writeBase(node, sink);
+    const size = this.#log.size(node);
+    const { isAscending, isData, count, end } = this.#log.shape(node);
+    const isLarge = count <= 1 || size / count >= DIRECT_AVERAGE_BYTES;
+    if (isAscending && isData && isLarge && end <= size) this.#writeDirect(node, sink);
+    else if (isAscending || size <= CONTENT_WINDOW_BYTES) {
+      this.#writeInOrder(node, { isAscending, sink });
+    } else this.#writeWindows(node, sink);
   }
 
   /** All bytes of a node in one array, for files known to be small. */
@@ -72,19 +80,6 @@ export class Materializer {
     const bytes = new Uint8Array(this.#log.size(node));
     this.write(node, (at, run) => bytes.set(run, at));
     return bytes;
-  }
-
-  /** True if the chain is ascending, without overlap, inside the size, and made of large pieces (or just one). */
-  #isDirect(node: number): boolean {
-    const log = this.#log;
-    let [end, total, count] = [0, 0, 0];
-    for (let op = log.first(node); op !== 0; op = log.next(op)) {
-      if (log.kind(op) !== ContentKind.DATA || log.at(op) < end) return false;
-      end = log.at(op) + log.length(op);
-      total += log.length(op);
-      count++;
-    }
-    return end <= log.size(node) && (count <= 1 || total / count >= DIRECT_AVERAGE_BYTES);
   }
 
   /** The file is as it was at the start. */
@@ -108,87 +103,111 @@ export class Materializer {
   }
 
   #writeDirect(node: number, sink: ContentSink): void {
-    const log = this.#log;
-    for (let op = log.first(node); op !== 0; op = log.next(op)) {
-      const length = log.length(op);
-      for (let done = 0; done < length;) {
-        const part = this.#part(op, done, length);
-        sink(log.at(op) + done, part);
+    const ops = this.#log.ops(node);
+    while (ops.next()) {
+      for (let done = 0; done < ops.length;) {
+        const start = this.#find(ops.row, ops.rowOffset + done);
+        const part = this.#lastBytes.subarray(start, start + ops.length - done);
+        sink(ops.at + done, part);
         done += part.length;
       }
     }
   }
 
-  /** Bytes of an operation from `from` on: up to `to`, or fewer where they lie in several runs. */
-  #part(op: number, from: number, to: number): Uint8Array {
-    const row = this.#log.row(op);
-    const offset = this.#log.rowOffset(op) + from;
-    // Mostly thousands of operations in a row lie in the same run.
-    let start = offset - this.#lastStart;
-    if (row !== this.#lastRow || start < 0 || start >= this.#lastBytes.length) {
-      const piece = this.#payloads.piece(row, offset);
-      this.#lastRow = row;
-      this.#lastStart = piece.start;
-      this.#lastBytes = piece.bytes;
-      start = offset - piece.start;
+  /** Has the run in `#lastBytes` in which a pointer lies; returns where it does. Mostly thousands of operations lie in the same. */
+  #find(row: number, offset: number): number {
+    const start = offset - this.#lastStart;
+    if (row === this.#lastRow && start >= 0 && start < this.#lastBytes.length) return start;
+    const piece = this.#payloads.piece(row, offset);
+    this.#lastRow = row;
+    this.#lastStart = piece.start;
+    this.#lastBytes = piece.bytes;
+    if (offset >= piece.start && offset - piece.start < piece.bytes.length) {
+      return offset - piece.start;
     }
-    const part = this.#lastBytes.subarray(start, start + to - from);
-    if (part.length > 0) return part;
     throw new DiffKeeperError(
       "data_corrupt",
       `cannot read content: a pointer leads outside row ${row}`,
     );
   }
 
+  /** Window after window in one go: there is but one, or no operation goes back. */
+  #writeInOrder(node: number, options: { isAscending: boolean; sink: ContentSink }): void {
+    const { isAscending, sink } = options;
+    const size = this.#log.size(node);
+    this.#makeRoom(size);
+    let base = -1;
+    let end = 0;
+    const ops = this.#log.ops(node);
+    while (ops.next()) {
+      // there is nothing before it that it could wipe out
+      if (isAscending && !hasPlace(ops.kind)) continue;
+      const to = Math.min(ops.at + ops.length, size);
+      for (let from = ops.at; from < to; from = end) {
+        if (base < 0 || from >= end) {
+          if (base >= 0) this.#handOut(base, end, sink);
+          base = from - from % CONTENT_WINDOW_BYTES;
+          end = Math.min(base + CONTENT_WINDOW_BYTES, size);
+          this.#openWindow(base, end);
+        }
+        this.#apply(ops, base, end);
+      }
+    }
+    if (base >= 0) this.#handOut(base, end, sink);
+  }
+
   #writeWindows(node: number, sink: ContentSink): void {
     const size = this.#log.size(node);
-    const plan = planWindows(this.#log, node);
-    const room = Math.min(
-      CONTENT_WINDOW_BYTES,
-      Math.ceil(size / CONTENT_PAGE_BYTES) * CONTENT_PAGE_BYTES,
-    );
-    if (this.#window.length < room) this.#window = new Uint8Array(room);
-    for (let i = 0; i < plan.windows.length; i++) {
-      const base = (plan.windows[i] ?? 0) * CONTENT_WINDOW_BYTES;
+    this.#makeRoom(size);
+    const { windows, chains } = byWindow(this.#log, node);
+    for (const [index, window] of windows.entries()) {
+      const base = window * CONTENT_WINDOW_BYTES;
       const end = Math.min(base + CONTENT_WINDOW_BYTES, size);
-      this.#pages.fill(0, 0, Math.max(0, Math.ceil((end - base) / CONTENT_PAGE_BYTES)));
-      for (let k = plan.starts[i] ?? 0; k < (plan.starts[i + 1] ?? 0); k++) {
-        this.#apply(plan.ops[k] ?? 0, base, end);
-      }
+      this.#openWindow(base, end);
+      for (const ops = chains.ops(index); ops.next();) this.#apply(ops, base, end);
+      chains.clear(index);
       this.#handOut(base, end, sink);
     }
   }
 
+  #makeRoom(size: number): void {
+    const pages = Math.ceil(size / CONTENT_PAGE_BYTES) * CONTENT_PAGE_BYTES;
+    const room = Math.min(CONTENT_WINDOW_BYTES, pages);
+    if (this.#window.length < room) this.#window = new Uint8Array(room);
+  }
+
+  #openWindow(base: number, end: number): void {
+    this.#pages.fill(0, 0, Math.max(0, Math.ceil((end - base) / CONTENT_PAGE_BYTES)));
+  }
+
   /** Applies one operation to the window [base, end). */
-  #apply(op: number, base: number, end: number): void {
-    const log = this.#log;
-    const at = log.at(op);
+  #apply(op: OpCursor, base: number, end: number): void {
+    const { at, kind } = op;
     const from = Math.max(at, base) - base;
-    const to = Math.min(at + log.length(op), end) - base;
+    const to = Math.min(at + op.length, end) - base;
     if (from >= to) return;
-    if (log.kind(op) === ContentKind.BASE) {
-      this.#touch(from, to);
-      const source = log.rowOffset(op) + (from + base - at);
-      this.#needBase().read(log.row(op), source, this.#window.subarray(from, to));
-      return;
-    }
-    if (log.kind(op) !== ContentKind.DATA) {
-      this.#zero(from, to);
-      return;
-    }
+    if (!hasPlace(kind)) return this.#zero(from, to);
     this.#touch(from, to);
+    const offset = op.rowOffset + (from + base - at);
+    if (kind === ContentKind.BASE) {
+      this.#needBase().read(op.row, offset, this.#window.subarray(from, to));
+      return;
+    }
     for (let next = from; next < to;) {
-      const part = this.#part(op, next + base - at, to + base - at);
-      if (part.length > LOOP_COPY_BYTES) this.#window.set(part, next);
-      else for (let i = 0; i < part.length; i++) this.#window[next + i] = part[i] ?? 0;
-      next += part.length;
+      const start = this.#find(op.row, offset + next - from);
+      const length = Math.min(to - next, this.#lastBytes.length - start);
+      const [window, bytes] = [this.#window, this.#lastBytes];
+      if (length > LOOP_COPY_BYTES) window.set(bytes.subarray(start, start + length), next);
+      else for (let i = 0; i < length; i++) window[next + i] = bytes[start + i] ?? 0;
+      next += length;
     }
   }
 
   /** Makes the pages of [from, to) data; a page that was a hole is zeroed where the operation does not cover it. */
   #touch(from: number, to: number): void {
-    const last = Math.floor((to - 1) / CONTENT_PAGE_BYTES);
-    for (let page = Math.floor(from / CONTENT_PAGE_BYTES); page <= last; page++) {
+    // windows are small: whole numbers of 32 bits
+    const last = (to - 1) >>> CONTENT_PAGE_BITS;
+    for (let page = from >>> CONTENT_PAGE_BITS; page <= last; page++) {
       if (this.#pages[page] === 1) continue;
       this.#pages[page] = 1;
       const start = page * CONTENT_PAGE_BYTES;
@@ -225,58 +244,32 @@ export class Materializer {
   }
 }
 
-/** Windows that data touches, ascending, and for each the operations that reach into it, in order. */
-interface WindowPlan {
-  windows: number[];
-  /** `ops` from starts[i] to starts[i + 1] belong to windows[i]. */
-  starts: Uint32Array;
-  ops: Uint32Array;
-}
-
-function planWindows(log: ContentLog, node: number): WindowPlan {
+/** Windows that data touches, ascending, and for each a chain of the operations that reach into it, in order. */
+function byWindow(log: ContentLog, node: number): { windows: number[]; chains: OpChains } {
   const touched = new Set<number>();
-  for (let op = log.first(node); op !== 0; op = log.next(op)) {
-    if (log.kind(op) !== ContentKind.DATA && log.kind(op) !== ContentKind.BASE) continue;
-    const last = lastWindow(log, op);
-    for (let w = firstWindow(log, op); w <= last; w++) touched.add(w);
+  for (const ops = log.ops(node); ops.next();) {
+    if (!hasPlace(ops.kind)) continue;
+    const last = lastWindow(ops);
+    for (let window = firstWindow(ops); window <= last; window++) touched.add(window);
   }
   const windows = [...touched].sort((a, b) => a - b);
-  const starts = new Uint32Array(windows.length + 1);
-  eachReach(log, node, windows, (i) => starts[i + 1] = (starts[i + 1] ?? 0) + 1);
-  for (let i = 0; i < windows.length; i++) starts[i + 1] = (starts[i + 1] ?? 0) + (starts[i] ?? 0);
-  const fill = starts.slice();
-  const ops = new Uint32Array(starts[windows.length] ?? 0);
-  eachReach(log, node, windows, (i, op) => {
-    const at = fill[i] ?? 0;
-    ops[at] = op;
-    fill[i] = at + 1;
-  });
-  assert(windows.length === 0 || fill[0] === starts[1], "both passes see the same operations");
-  return { windows, starts, ops };
-}
-
-function firstWindow(log: ContentLog, op: number): number {
-  return Math.floor(log.at(op) / CONTENT_WINDOW_BYTES);
-}
-
-function lastWindow(log: ContentLog, op: number): number {
-  return Math.floor((log.at(op) + log.length(op) - 1) / CONTENT_WINDOW_BYTES);
-}
-
-/** Calls `visit` for each operation and each index of `windows` that it reaches into. */
-function eachReach(
-  log: ContentLog,
-  node: number,
-  windows: readonly number[],
-  visit: (index: number, op: number) => void,
-): void {
-  for (let op = log.first(node); op !== 0; op = log.next(op)) {
-    const last = lastWindow(log, op);
-    for (let i = lowerBound(windows, firstWindow(log, op)); i < windows.length; i++) {
+  const chains = new OpChains();
+  for (const ops = log.ops(node); ops.next();) {
+    const last = lastWindow(ops);
+    for (let i = lowerBound(windows, firstWindow(ops)); i < windows.length; i++) {
       if ((windows[i] ?? 0) > last) break;
-      visit(i, op);
+      chains.append(i, ops);
     }
   }
+  return { windows, chains };
+}
+
+function firstWindow(op: Readonly<ContentOp>): number {
+  return Math.floor(op.at / CONTENT_WINDOW_BYTES);
+}
+
+function lastWindow(op: Readonly<ContentOp>): number {
+  return Math.floor((op.at + op.length - 1) / CONTENT_WINDOW_BYTES);
 }
 
 /** Index of the first element that is not less than `value`. */
@@ -299,10 +292,10 @@ export interface UnknownRange {
 /** The parts of a node's content that were never captured and not overwritten since; at most `max` are told. */
 export function unknownRanges(log: ContentLog, node: number, max = 16): UnknownRange[] {
   let ranges: UnknownRange[] = [];
-  for (let op = log.first(node); op !== 0; op = log.next(op)) {
-    const isUnknown = log.kind(op) === ContentKind.UNKNOWN;
+  for (const ops = log.ops(node); ops.next();) {
+    const isUnknown = ops.kind === ContentKind.UNKNOWN;
     if (!isUnknown && ranges.length === 0) continue;
-    const [from, to] = [log.at(op), log.at(op) + log.length(op)];
+    const [from, to] = [ops.at, ops.at + ops.length];
     ranges = ranges.flatMap((range) => [
       { from: range.from, to: Math.min(range.to, from) },
       { from: Math.max(range.from, to), to: range.to },

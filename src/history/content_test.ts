@@ -7,6 +7,7 @@ import {
   unknownRanges,
 } from "./content.ts";
 import { ContentLog } from "./content_log.ts";
+import { flatPieces } from "./flat_pieces.ts";
 
 /** A seeded generator (mulberry32), so that a failure can be repeated. */
 function random(seed: number): (limit: number) => number {
@@ -128,6 +129,96 @@ function shuffle(seed: number): void {
 
 test("copies, collapsed and inserted ranges equal plain arrays", () => {
   for (let seed = 1; seed <= 200; seed++) shuffle(seed);
+});
+
+/** What the file of a node held at the start: it repeats itself after a prime number of bytes. */
+const PERIOD = 65_521;
+const pattern = Uint8Array.from({ length: 2 * PERIOD }, (_, i) => 1 + (i % PERIOD) * 7 % 251);
+const start = {
+  read: (node: number, at: number, into: Uint8Array) => {
+    for (let done = 0; done < into.length;) {
+      const from = (node * 31 + at + done) % PERIOD;
+      const part = pattern.subarray(from, from + into.length - done);
+      into.set(part, done);
+      done += part.length;
+    }
+  },
+  nextData: (_: number, at: number) => at,
+};
+
+/** Changes around the borders of windows, of a file that takes four; `ascending`: none of them goes back. */
+function acrossWindows(seed: number, ascending: boolean): void {
+  const next = random(seed);
+  const log = new ContentLog();
+  const size = 3 * CONTENT_WINDOW_BYTES + 50_000;
+  const model = new Uint8Array(size);
+  if (seed % 2 === 0) {
+    const length = CONTENT_WINDOW_BYTES + next(40_000) - 20_000;
+    log.base(1, length);
+    start.read(1, 0, model.subarray(0, length));
+  }
+  log.truncate(1, size);
+  let end = ascending ? log.shape(1).end : 0;
+  for (let step = 0; step < 300; step++) {
+    const length = 1 + next(next(4) === 0 ? 40_000 : 50);
+    const near = next(4) * CONTENT_WINDOW_BYTES + next(40_000) - 20_000;
+    const at = ascending ? end + next(300_000) : Math.max(0, near);
+    if (at + length > size) continue;
+    end = at + length;
+    if (next(4) === 0) {
+      if (next(2) === 0) log.zero(1, at, length);
+      else log.unknown(1, at, length);
+      model.fill(0, at, end);
+    } else {
+      const rowOffset = next(row.length - length);
+      log.data(1, at, { row: 1, rowOffset, length });
+      model.set(row.subarray(rowOffset, rowOffset + length), at);
+    }
+  }
+  expect(log.shape(1).isAscending).toBe(ascending);
+  const actual = new Uint8Array(size);
+  let behind = 0;
+  new Materializer(log, payloads, start).write(1, (at, bytes) => {
+    expect(at).toBeGreaterThanOrEqual(behind);
+    behind = at + bytes.length;
+    actual.set(bytes, at);
+  });
+  if (Buffer.compare(actual, model) !== 0) throw new Error(`seed ${seed} differs`);
+}
+
+test("files of several windows equal a plain array", () => {
+  for (let seed = 1; seed <= 6; seed++) acrossWindows(seed, false);
+  for (let seed = 7; seed <= 12; seed++) acrossWindows(seed, true);
+}, 60_000);
+
+test("what a file held at the start goes where it is copied, also when the file is overwritten", () => {
+  const log = new ContentLog();
+  log.base(1, 1000);
+  log.copy(2, 0, { node: 1, offset: 100, length: 300 });
+  log.collapse(2, 100, 100);
+  log.data(1, 0, { row: 1, rowOffset: 0, length: 1000 });
+  expect(log.startSize(1)).toBe(1000);
+  expect(log.bases(1)).toEqual([]);
+  const wanted = new Uint8Array(200);
+  start.read(1, 100, wanted.subarray(0, 100));
+  start.read(1, 300, wanted.subarray(100));
+  expect(new Materializer(log, payloads, start).read(2)).toEqual(wanted);
+  const pieces = flatPieces(log, 2);
+  expect(pieces.map(({ at, rowOffset, length }) => [at, rowOffset, length])).toEqual([
+    [0, 100, 100],
+    [100, 300, 100],
+  ]);
+  expect(flatPieces(log, 1).length).toBe(1);
+});
+
+test("an overwritten file does not remember what it held", () => {
+  const log = new ContentLog();
+  for (let i = 0; i < 100_000; i++) {
+    for (let at = 0; at < 100; at += 10) log.data(1, at, { row: i, rowOffset: at * 7, length: 10 });
+    log.data(1, 0, { row: i, rowOffset: 0, length: 100 });
+  }
+  expect(log.shape(1).count).toBe(1);
+  expect(log.bytes).toBe(1 << 20);
 });
 
 test("a copy of content nobody captured is not known either", () => {

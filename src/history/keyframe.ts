@@ -6,9 +6,10 @@
 import { KEYFRAME_EXTENTS_MAX } from "../base/limits.ts";
 import { EventFlag, type Extent, type Mtime, Op, type TraceEvent } from "../format/trace_event.ts";
 import type { Node } from "../resolve/node.ts";
-import { ContentKind, type ContentPiece } from "./content_log.ts";
+import type { ContentPiece } from "./content_log.ts";
 import { flatPieces } from "./flat_pieces.ts";
 import type { Gap, History } from "./fold.ts";
+import { ContentKind } from "./op_tokens.ts";
 import type { Places } from "./places.ts";
 
 /** What a keyframe has beside its events, as JSON. */

@@ -145,7 +145,8 @@ export class Trace implements PayloadSource {
     }
     const history = this.#startOf((seq, tNs) => !isAfterSpan(span, seq, tNs));
     if (span.unit === "seq" && span.to < 1) return history;
-    for (const { row, seq, tNs, cursor } of this.reader.journalBatches(history.lastSeq + 1)) {
+    const batches = this.reader.journalBatches(history.lastSeq + 1, { passing: true });
+    for (const { row, seq, tNs, cursor } of batches) {
       if (isAfterSpan(span, seq, tNs) || !history.fold(cursor, row, span)) break;
       onProgress?.(history.lastSeq);
     }

@@ -35,6 +35,8 @@ interface OpenRow {
   packed?: PackedRow;
   /** Added to offsets in the content, to get those of pointers. */
   pointerBase: number;
+  /** Nobody else keeps its bytes. */
+  isOurs: boolean;
 }
 
 /** A blob on the way down, and the blobs that it is a difference from. */
@@ -56,6 +58,14 @@ interface Base {
   length: number;
 }
 
+/**
+ * Gives the memory of bytes back at once, which nobody may look at any more. Whoever reads gigabytes a megabyte at a time has
+ * hundreds of them in memory where only the garbage collector does it.
+ */
+export function giveBack(bytes: Uint8Array): void {
+  if (bytes.buffer instanceof ArrayBuffer) bytes.buffer.transfer(0);
+}
+
 /** A key of the cache for a blob: rows have ids below 2^32. */
 const BLOBS_PER_ROW = 1 << 20;
 
@@ -66,6 +76,8 @@ export class ContentReader {
   readonly #open = new Map<number, OpenRow>();
   #openBytes = 0;
   readonly #openBytesMax: number;
+  /** Raw rows that were forgotten since the last piece was asked for; undefined: pieces are kept by those who asked. */
+  #passed: Uint8Array[] | undefined;
 
   /** @param bytesMax of what is kept, rows and blobs together. */
   constructor(rows: TraceRows, bytesMax: number = READER_CACHE_BYTES_MAX) {
@@ -74,13 +86,26 @@ export class ContentReader {
     this.#openBytesMax = bytesMax / 2;
   }
 
-  /** Takes over a raw row that was read anyway. */
+  /** A raw row that was read anyway. */
   keep(row: number, payload: Uint8Array): void {
-    this.#keep(row, { payload, pointerBase: 0 });
+    this.#keep(row, { payload, pointerBase: 0, isOurs: false });
+  }
+
+  /** As `keep`, of bytes that nobody else keeps, unless others would have to go. Returns whether it did. */
+  takeOver(row: number, payload: Uint8Array): boolean {
+    const hasRoom = this.#openBytes + payload.length <= this.#openBytesMax;
+    if (hasRoom) this.#keep(row, { payload, pointerBase: 0, isOurs: true });
+    return hasRoom;
+  }
+
+  /** From now on a piece is good only until the next one is asked for. */
+  passing(): void {
+    this.#passed ??= [];
   }
 
   /** The run of content in which a pointer lies. @throws {DiffKeeperError} `data_corrupt` */
   piece(row: number, offset: number): Piece {
+    for (const payload of this.#passed?.splice(0) ?? []) giveBack(payload);
     const open = this.#row(row);
     if (open.packed === undefined) return { bytes: open.payload, start: 0 };
     return this.#rows.check(() => {
@@ -130,6 +155,8 @@ export class ContentReader {
     if (open === undefined) return;
     this.#openBytes -= open.payload.length;
     this.#open.delete(row);
+    // of a packed one, blobs that are kept may be views
+    if (open.isOurs && open.packed === undefined) this.#passed?.push(open.payload);
   }
 
   clear(): void {
@@ -306,10 +333,9 @@ function place(open: OpenRow, offset: number): { index: number; start: number } 
 
 function openRow(value: Uint8Array): OpenRow | undefined {
   const { kind, payload } = unwrapAny(value);
-  if (kind === ValueKind.DATA || kind === ValueKind.EVENTS) return { payload, pointerBase: 0 };
-  if (kind === ValueKind.PACKED_DATA) {
-    return { payload, packed: parsePackedRow(payload), pointerBase: 0 };
-  }
+  const open = { payload, pointerBase: 0, isOurs: true };
+  if (kind === ValueKind.DATA || kind === ValueKind.EVENTS) return open;
+  if (kind === ValueKind.PACKED_DATA) return { ...open, packed: parsePackedRow(payload) };
   if (kind !== ValueKind.PACKED_EVENTS) return undefined;
-  return { payload, packed: parsePackedRow(payload), pointerBase: PACKED_POINTER };
+  return { ...open, packed: parsePackedRow(payload), pointerBase: PACKED_POINTER };
 }

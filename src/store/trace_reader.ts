@@ -14,7 +14,7 @@ import { decodePackedJson } from "../format/packed_json.ts";
 import type { PackedRow } from "../format/packed_row.ts";
 import type { Extent } from "../format/trace_event.ts";
 import { decodeVersions, type Version } from "../format/versions_codec.ts";
-import { ContentReader, type Piece } from "./content_reader.ts";
+import { ContentReader, giveBack, type Piece } from "./content_reader.ts";
 import { type BaselineBatch, type JournalBatch, JournalReader } from "./journal_reader.ts";
 import { findKeyframe, type StoredKeyframe } from "./keyframe_rows.ts";
 import { lockState } from "./recorder_lock.ts";
@@ -127,12 +127,17 @@ export class TraceReader {
   /**
    * The journal from the event `fromSeq` on, in order, without a gap; the cursor of the first batch has skipped what comes
    * before. Ends with what is stored now; while recording, call it again with the next seq.
+   * @param options.passing a batch, and all that its events show of its bytes, is good only until the next one is asked for.
    * @throws {DiffKeeperError} `data_corrupt`: also when a batch is missing.
    */
-  *journalBatches(fromSeq = 1): Generator<JournalBatch> {
+  *journalBatches(fromSeq = 1, { passing = false } = {}): Generator<JournalBatch> {
     for (const batch of this.#journal.journal(fromSeq)) {
-      if (!batch.isPacked) this.#content.keep(batch.row, batch.cursor.bytes);
+      const { bytes } = batch.cursor;
+      let isKept = false;
+      if (!batch.isPacked && passing) isKept = this.#content.takeOver(batch.row, bytes);
+      else if (!batch.isPacked) this.#content.keep(batch.row, bytes);
       yield batch;
+      if (passing && !isKept) giveBack(bytes);
     }
   }
 
@@ -159,6 +164,11 @@ export class TraceReader {
    */
   piece(row: number, offset: number): Piece {
     return this.#content.piece(row, offset);
+  }
+
+  /** From now on a piece is good only until the next one is asked for; for one who reads contents once. */
+  passing(): void {
+    this.#content.passing();
   }
 
   /** From where to where pointers into a row of content or events may reach. @throws {DiffKeeperError} `data_corrupt` */
