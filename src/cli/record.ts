@@ -104,7 +104,7 @@ export function register(program: Command): void {
     )
     .option("--ring-size <size>", "kernel buffer, a power of two from 256K to 1G (default 32M)")
     .option("--mmap-interval <ms>", "how often mapped files are compared (default 20ms)")
-    .option("--compact <when>", "make the trace small: on (beside the command), after, off", "off")
+    .option("--compact <when>", "make the trace small: on (beside the command), after, off", "on")
     .addOption(
       new Option(
         "--audit <how>",

@@ -188,9 +188,13 @@ export class BaseContent {
     }
     this.take(true);
     const moved = this.#filesInMovedFolders();
-    const unread = [...this.#late, ...this.table.nodes(BaseState.FAILED)];
+    const unread = [...this.#late];
     for (const node of this.table.nodes(BaseState.LAZY)) {
       if (!this.#settle(node, moved)) unread.push(node);
+    }
+    // who was killed while it was held did no harm: the file is what it was
+    for (const node of this.table.nodes(BaseState.FAILED)) {
+      if (!this.isUntouched(node) || !this.#settle(node, moved)) unread.push(node);
     }
     const { journal } = this.#need();
     for (const node of unread) {

@@ -5,7 +5,7 @@
  * written that is not saved (base_content.ts) and says so.
  */
 import type { Pointer } from "bun:ffi";
-import { cString, libc } from "../../ffi/libc.ts";
+import { cString, Errno, libc } from "../../ffi/libc.ts";
 import { BaseState, BaseTable, Control } from "./base_table.ts";
 import { Harm, HeldCall } from "./gate_calls.ts";
 import { GateSaver } from "./gate_saver.ts";
@@ -15,8 +15,10 @@ import { Listener, seccompMachine } from "./seccomp.ts";
 const F_GETFL = 3;
 const O_ACCMODE = 3;
 const O_PATH = 0o10000000;
-const ENOENT = 2;
-const ENOTDIR = 20;
+const { ENOENT, ENOTDIR } = Errno;
+const ESRCH = 3;
+/** Errors of a look through /proc/PID of who asked, and of a name that stands for another file. */
+const NOT_THERE: ReadonlySet<number> = new Set([ENOENT, ENOTDIR, ESRCH, Errno.ESTALE]);
 
 /** What the gate's thread is given. */
 export interface GateOptions {
@@ -120,6 +122,8 @@ export class Gate {
       if (!isLink) Atomics.add(control, Control.SAVED, 1);
       return;
     }
+    // who asked was killed, or the name stands for another file by now: the next who asks finds it as it is
+    if (NOT_THERE.has(code)) return;
     this.#table.setState(file.node, BaseState.FAILED);
     Atomics.add(control, Control.FAILED, 1);
     Atomics.compareExchange(control, Control.FAILED_ERRNO, 0, code);

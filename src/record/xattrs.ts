@@ -17,6 +17,12 @@ export interface Xattr {
 }
 
 const NONE: readonly Xattr[] = [];
+
+/** Names under which xfs lists an ACL a second time, as it lies on disk (fs/xfs/xfs_xattr.c), by the first. */
+const LISTED_TWICE = new Map([
+  ["system.posix_acl_access", "trusted.SGI_ACL_FILE"],
+  ["system.posix_acl_default", "trusted.SGI_ACL_DEFAULT"],
+]);
 /** listxattrat: the same number on every machine. */
 const SYS_LISTXATTRAT = 465;
 const AT_SYMLINK_NOFOLLOW = 0x100;
@@ -92,9 +98,10 @@ export class XattrReader {
     const names = Buffer.from(this.#list.bytes.slice(0, filled).buffer).toString("latin1").split(
       "\0",
     );
+    const again = new Set(names.map((name) => LISTED_TWICE.get(name)));
     const found: Xattr[] = [];
     for (const name of names) {
-      if (name === "") continue;
+      if (name === "" || again.has(name)) continue;
       const length = get(cString(name));
       if (length >= 0) found.push({ name, value: this.#value.bytes.slice(0, length) });
       else if (errno() !== Errno.ENODATA) return errno();
