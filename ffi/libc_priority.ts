@@ -1,4 +1,4 @@
-/** The scheduling priority of the calling thread. */
+/** The scheduling priority of threads. */
 import { dlopen } from "bun:ffi";
 
 const PRIO_PROCESS = 0;
@@ -15,7 +15,13 @@ const library = dlopen("libc.so.6", {
     ],
     returns: "i32", // int
   },
+  gettid: { args: [], returns: "i32" /* pid_t */ },
 });
+
+/** Of the calling thread, for `takeTurnsAs`. */
+export function threadId(): number {
+  return library.symbols.gettid();
+}
 
 /** From here on this thread gives way to all others. Returns whether that was done. */
 export function yieldToOthers(): boolean {
@@ -24,5 +30,10 @@ export function yieldToOthers(): boolean {
 
 /** This thread takes its turn like all others again, which only root may decide. Returns whether that was done. */
 export function takeTurns(): boolean {
-  return library.symbols.setpriority(PRIO_PROCESS, 0, 0) === 0;
+  return takeTurnsAs(0);
+}
+
+/** As `takeTurns`, for another thread of this process. */
+export function takeTurnsAs(thread: number): boolean {
+  return library.symbols.setpriority(PRIO_PROCESS, thread, 0) === 0;
 }

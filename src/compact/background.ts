@@ -1,4 +1,5 @@
 /** The main thread's side of the background compactor: starts it when the recording runs, and ends it before the trace is closed. */
+import { takeTurnsAs } from "../../ffi/libc_priority.ts";
 import { assert } from "../base/assert.ts";
 import { workerUrl } from "../base/worker_url.ts";
 import { type BeginCompaction, type CompactionStopped, Shared, SHARED_WORDS } from "./messages.ts";
@@ -29,7 +30,11 @@ export class BackgroundCompactor {
 
   /** Ends it after the step it is at; gives why it gave up before, if it did. */
   async stop(): Promise<string | undefined> {
-    Atomics.store(new Int32Array(this.shared), Shared.STOP, 1);
+    const words = new Int32Array(this.shared);
+    Atomics.store(words, Shared.STOP, 1);
+    // now somebody waits for it: with the lowest priority a step may take many seconds on a busy machine
+    const thread = Atomics.load(words, Shared.THREAD);
+    if (thread !== 0) takeTurnsAs(thread);
     const { error } = await this.#stopped;
     this.#worker?.unref();
     return error;

@@ -3,7 +3,7 @@
  * rests while the recorder's ring is filling. A failure ends it and is reported; the recording goes on, and what is raw stays
  * raw, which readers do not notice.
  */
-import { takeTurns, yieldToOthers } from "../../ffi/libc_priority.ts";
+import { takeTurns, threadId, yieldToOthers } from "../../ffi/libc_priority.ts";
 import { asDiffKeeperError } from "../base/error.ts";
 import { COMPACT_FAILURES_MAX, COMPACT_PAUSE_MS, COMPACT_REST_MS } from "../base/limits.ts";
 import { CompactStore } from "../store/compact_store.ts";
@@ -14,18 +14,24 @@ import { RingFold } from "./ring_fold.ts";
 
 declare const self: Worker;
 
+function isStopping(words: Int32Array): boolean {
+  return Atomics.load(words, Shared.STOP) !== 0;
+}
+
 /** Packs until it is told to stop. */
 async function follow(begin: BeginCompaction): Promise<void> {
   const words = new Int32Array(begin.shared);
   const store = CompactStore.openBeside(begin.dir);
   // whoever holds the lock must not wait for a processor: the recorder waits for the lock
-  if (takeTurns()) store.onLock = (isHeld) => isHeld ? takeTurns() : yieldToOthers();
+  if (takeTurns()) {
+    store.onLock = (isHeld) => isHeld || isStopping(words) ? takeTurns() : yieldToOthers();
+  }
   try {
     const settings = settingsOf(EFFORT_FAST, begin.budget?.maxBytes);
     const make = () => begin.pack ? new Compactor(store, settings) : undefined;
     const ring = begin.budget === undefined ? undefined : new RingFold(store, begin.budget);
     let compactor = make();
-    while (Atomics.load(words, Shared.STOP) === 0) {
+    while (!isStopping(words)) {
       // a budget is kept under pressure too: that is when the trace grows
       if (ring?.turn() === true) compactor = make();
       const isPressed = Atomics.load(words, Shared.PENDING) > begin.pendingMax;
@@ -40,15 +46,16 @@ async function follow(begin: BeginCompaction): Promise<void> {
 /** As `follow`; a trace that the recorder holds too long is tried again. */
 async function run(begin: BeginCompaction): Promise<CompactionStopped> {
   // a thread that may not come back must not go down
-  if (takeTurns()) yieldToOthers();
   const words = new Int32Array(begin.shared);
+  Atomics.store(words, Shared.THREAD, threadId());
+  if (takeTurns() && !isStopping(words)) yieldToOthers();
   for (let failures = 0;; failures++) {
     try {
       await follow(begin);
       return {};
     } catch (thrown) {
       const { code, message } = asDiffKeeperError(thrown);
-      if (Atomics.load(words, Shared.STOP) !== 0 && code === "in_use") return {};
+      if (isStopping(words) && code === "in_use") return {};
       if (code !== "in_use" || failures === COMPACT_FAILURES_MAX) return { error: message };
       await Bun.sleep(COMPACT_REST_MS);
     }

@@ -11,8 +11,10 @@ export const Shared = {
   PENDING: 0,
   /** 1: come to an end. */
   STOP: 1,
+  /** Thread id of the compactor, 0 while it has none; it writes it. */
+  THREAD: 2,
 } as const;
-export const SHARED_WORDS = 2;
+export const SHARED_WORDS = 3;
 
 /** To the compactor. */
 export interface BeginCompaction {

@@ -94,7 +94,7 @@ async function handle(message: ToWorker): Promise<void> {
       current().survivors().stopWaiting();
       return;
     case "ended":
-      say({ kind: "done", summary: await current().end(message.exitCode, compare) });
+      say({ kind: "done", summary: await current().end(message, compare) });
       return;
     case "compared":
       answered(message.verdict);

@@ -88,7 +88,8 @@ export type ToWorker =
   /** Wait no longer. */
   | { kind: "stop_waiting" }
   /** The command ended, and with it the recording. */
-  | { kind: "ended"; exitCode: number }
+  /** `endedNs`: CLOCK_BOOTTIME when there was nothing left to wait for. */
+  | { kind: "ended"; exitCode: number; endedNs: bigint }
   /** The answer to `compare`; an error: the trace cannot be read back. */
   | { kind: "compared"; verdict: ContentVerdict | PlainError }
   /** Give up: the command was never started. */

@@ -192,8 +192,12 @@ export class Recording {
   }
 
   /** The command ended: takes what is still in the ring, writes the end, closes the trace. */
-  async end(exitCode: number, compare: Compare): Promise<RecordingSummary> {
-    const endNs = Number(clockNs(CLOCK_BOOTTIME) - this.#startNs);
+  async end(
+    ended: { exitCode: number; endedNs: bigint },
+    compare: Compare,
+  ): Promise<RecordingSummary> {
+    const { exitCode } = ended;
+    const endNs = Number(ended.endedNs - this.#startNs);
     this.#state = "ended";
     await this.#ended;
     const resolver = this.#resolver;

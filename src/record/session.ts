@@ -12,6 +12,7 @@ import { GateSession, type IoUring } from "./gate_session.ts";
 import { KEEP, TAKE_OVER } from "./guard.ts";
 import { commandEnvironment, type CommandUser } from "./invoker.ts";
 import type { LaunchSpec } from "../format/launch_plan.ts";
+import { CLOCK_BOOTTIME, clockNs } from "./kernel_clock.ts";
 import { Launcher, missingCommand } from "./launcher.ts";
 import type { ContentVerdict, OpenRequest, RecordingSummary } from "./messages.ts";
 import { RecorderObject } from "../capture/ebpf/object.ts";
@@ -260,8 +261,9 @@ async function runWith(
   const failure = launcher.failure();
   try {
     if (options.wait) await waitForOthers(link, reporter);
+    const endedNs = clockNs(CLOCK_BOOTTIME);
     await options.companion?.stop();
-    link.say({ kind: "ended", exitCode });
+    link.say({ kind: "ended", exitCode, endedNs });
     const { summary } = await link.next("done");
     if (await gate.end()) await keepGuard(guard);
     else guard.kill("SIGKILL");
