@@ -14,6 +14,11 @@ import { RingFold } from "./ring_fold.ts";
 
 declare const self: Worker;
 
+/** A budget must be kept on a busy machine too: whoever keeps it takes its turn like all others. */
+function givesWay({ budget }: BeginCompaction, words: Int32Array): boolean {
+  return budget === undefined && !isStopping(words);
+}
+
 function isStopping(words: Int32Array): boolean {
   return Atomics.load(words, Shared.STOP) !== 0;
 }
@@ -24,7 +29,7 @@ async function follow(begin: BeginCompaction): Promise<void> {
   const store = CompactStore.openBeside(begin.dir);
   // whoever holds the lock must not wait for a processor: the recorder waits for the lock
   if (takeTurns()) {
-    store.onLock = (isHeld) => isHeld || isStopping(words) ? takeTurns() : yieldToOthers();
+    store.onLock = (isHeld) => givesWay(begin, words) && !isHeld ? yieldToOthers() : takeTurns();
   }
   try {
     const settings = settingsOf(EFFORT_FAST, begin.budget?.maxBytes);
@@ -48,7 +53,7 @@ async function run(begin: BeginCompaction): Promise<CompactionStopped> {
   // a thread that may not come back must not go down
   const words = new Int32Array(begin.shared);
   Atomics.store(words, Shared.THREAD, threadId());
-  if (takeTurns() && !isStopping(words)) yieldToOthers();
+  if (takeTurns() && givesWay(begin, words)) yieldToOthers();
   for (let failures = 0;; failures++) {
     try {
       await follow(begin);
