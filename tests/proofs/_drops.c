@@ -1,7 +1,7 @@
 /* Ways to make the recorder lose something, for drop_injection.ts.
  *   drops names DIR COUNT          COUNT folders d000000... one after the other
  *   drops lines FILE COUNT         COUNT lines of 100 bytes, each with its number, one write each
- *   drops unmapped SOURCE FILE S   writes pages of SOURCE's mapping while another thread takes them away, for at most S seconds
+ *   drops unmapped SOURCE FILE END writes pages of SOURCE's mapping while another thread takes them away, until there is a file END
  *   drops links FROM TO            chmod of FROM through a chain of symlinks: TO is the first */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -15,7 +15,9 @@
 #include <unistd.h>
 
 #define LINE_BYTES 100
-#define BLOCK (256 << 10)
+/* of all sizes tried, the one whose bytes are missed most often */
+#define BLOCK (64 << 10)
+#define SECONDS_MAX 60
 
 static char *page;
 static volatile int over;
@@ -53,8 +55,9 @@ int main(int argc, char **argv) {
     int from = open(argv[2], O_RDONLY), to = open(argv[3], O_WRONLY | O_CREAT | O_TRUNC, 0644);
     page = mmap(NULL, BLOCK, PROT_READ, MAP_PRIVATE, from, 0);
     if (page == MAP_FAILED || to < 0 || pthread_create(&thread, NULL, take_away, NULL) != 0) return 1;
-    for (time_t end = time(NULL) + atol(argv[4]); time(NULL) < end;)
-      if (pwrite(to, page, BLOCK, 0) != BLOCK) return 1;
+    for (time_t end = time(NULL) + SECONDS_MAX; access(argv[4], F_OK) != 0;)
+      if (time(NULL) > end) return 1;
+      else if (pwrite(to, page, BLOCK, 0) != BLOCK) return 1;
     over = 1;
     return pthread_join(thread, NULL);
   }

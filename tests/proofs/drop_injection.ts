@@ -262,7 +262,16 @@ const INJECTIONS: Injection[] = [
     counter: "payload_unreadable",
     isMissing: false,
     prepare: ({ out }) => writeFileSync(join(out, "source"), Buffer.alloc(1 << 18, "page ")),
-    command: `: > first; "$DROPS" unmapped "$OUT/source" file 2; : > last`,
+    command: `: > first; "$DROPS" unmapped "$OUT/source" file "$OUT/end" & ${WAIT}; wait; : > last`,
+    // the moment comes when both threads run at once: it is waited for, however busy the machine is
+    async outside({ trace, out }) {
+      const isMissed = ({ op, settled }: EventLine) => op === "WRITE" && settled === true;
+      try {
+        await until(() => events(trace, "--gaps").some(isMissed));
+      } finally {
+        writeFileSync(join(out, "end"), "");
+      }
+    },
     judge(checks, one) {
       const back = one.lines.filter(({ op, settled }) => op === "WRITE" && settled === true);
       const losses = info(one.trace)["losses"] as Record<string, number>;
