@@ -1,4 +1,5 @@
-"""Runs a program on a new terminal, types into it, and exits as the program did. argv[1]: {"argv": [], "keys": [[s, text]]}"""
+"""Runs a program on a new terminal, types into it, and exits as the program did. argv[1]: {"argv": [], "keys": [[s, text]]},
+with the seconds since the program first wrote something."""
 import json, os, pty, select, signal, sys, time
 
 request = json.loads(sys.argv[1])
@@ -7,7 +8,7 @@ if pid == 0:
     for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python, for itself
         signal.signal(ignored, signal.SIG_DFL)
     os.execvp(request["argv"][0], request["argv"])
-keys = [(time.monotonic() + delay, text) for delay, text in request["keys"]]
+keys = None
 while True:
     while keys and keys[0][0] <= time.monotonic():
         os.write(terminal, keys.pop(0)[1].encode())
@@ -21,5 +22,7 @@ while True:
     if not shown:
         break
     os.write(1, shown)
+    if keys is None:
+        keys = [(time.monotonic() + delay, text) for delay, text in request["keys"]]
 _, status = os.waitpid(pid, 0)
 sys.exit(os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))

@@ -203,7 +203,8 @@ async function ends(checks: Checks): Promise<void> {
   term.recorder.kill("SIGTERM");
   checkClean(checks, "SIGTERM to the recorder", { ...term, code: await term.recorder.exited }, 143);
   const folder = scratch("crash");
-  const command = ["python3", "-c", WRITER, "10", "0.0005"];
+  const script = 'echo begins; exec python3 -c "$0" 10 0.0005';
+  const command = ["sh", "-c", script, WRITER];
   const typed = onTerminal([BINARY, "record", "--quiet", "--", ...command], {
     cwd: folder,
     keys: [[1.2, "\x03"]],
