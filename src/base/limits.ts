@@ -366,6 +366,9 @@ export const COMPACT_GARBAGE_BYTES = 1 << 26;
 /** Parts of a keyframe, of about 1 MB each, between two collections of the objects that it is made of. */
 export const STATE_PARTS_PER_COLLECTION = 2;
 
+/** What a node, or a run of content, takes as an object of a keyframe, about: when to collect goes by it. */
+export const STATE_ENTRY_BYTES = 1 << 9;
+
 /** What one transaction packs once more, in rows and in bytes of their content. */
 export const REPACK_ROWS_PER_STEP = 64;
 export const REPACK_BYTES_PER_STEP = 1 << 23;

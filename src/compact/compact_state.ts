@@ -3,7 +3,7 @@
  * packed rows as every reader does. From it keyframes are made; and it is taken from them again, so that its size follows the
  * tree and not the history.
  */
-import { STATE_PARTS_PER_COLLECTION } from "../base/limits.ts";
+import { STATE_ENTRY_BYTES, STATE_PARTS_PER_COLLECTION } from "../base/limits.ts";
 import { ValueKind, wrap } from "../format/envelope.ts";
 import type { EventCursor } from "../format/event_codec.ts";
 import type { ZstdEncodeOptions } from "../format/zstd.ts";
@@ -63,6 +63,12 @@ export class CompactState {
     const nodes = this.#history.tree.size;
     const { keyframeEvents, keyframeEventsPerNode } = this.#spacing;
     return since >= Math.max(keyframeEvents, nodes * keyframeEventsPerNode);
+  }
+
+  /** About how many bytes the objects take that a keyframe is made of. */
+  get objectBytes(): number {
+    const { tree, content } = this.#history;
+    return (tree.size + content.count) * STATE_ENTRY_BYTES;
   }
 
   /** The values of a keyframe's rows, the one that is JSON first. */

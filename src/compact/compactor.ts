@@ -173,16 +173,17 @@ export class Compactor {
 
   /** The index points into rows that will change: it goes first, and is made again from the packed journal. */
   #versionStep(): boolean {
-    const rows: Row[] = [];
-    let from = this.#from.get("version") ?? rangeOf("version").from;
-    while (rows.length < VERSION_ROWS_PER_STEP) {
-      const row = this.#store.first({ from, to: rangeOf("version").to });
-      if (row === undefined) break;
-      rows.push(row);
-      from = keyAfter(row.key);
+    const rows: { id: number }[] = [];
+    const { from, to } = rangeOf("version");
+    let behind = this.#from.get("version") ?? from;
+    // without their values: that of a file written ten million times has hundreds of megabytes
+    for (const { id, key } of this.#store.heads({ from: behind, to })) {
+      rows.push({ id });
+      behind = keyAfter(key);
+      if (rows.length === VERSION_ROWS_PER_STEP) break;
     }
     if (rows.length === 0) return false;
-    this.#from.set("version", from);
+    this.#from.set("version", behind);
     this.#commit([], [], rows, { versions: -rows.length });
     return true;
   }
@@ -302,6 +303,7 @@ export class Compactor {
     else learnContent(this.#bases, cursor, { row: first.id, content: this.#store.content });
     this.#learnSolid(first.id);
     this.#state.fold(cursor, first.id, packer.hasNames);
+    releaseBytes(unpacked);
   }
 
   /** Gives back the memory of what was read: the runtime would wait until it is much more. */
@@ -334,7 +336,8 @@ export class Compactor {
   #keyframeStep(): boolean {
     if (!this.#state.isKeyframeDue()) return false;
     // it makes objects for everything that is known
-    this.#collect(COMPACT_GARBAGE_BYTES);
+    const objectBytes = this.#state.objectBytes;
+    this.#collect(objectBytes);
     const { rest, values } = this.#state.keyframe(this.#settings.effort.events);
     const { seq, tNs } = rest;
     const store = this.#store;
@@ -353,7 +356,7 @@ export class Compactor {
     // from what was stored: what readers will see is what is gone on from
     this.#state = new CompactState(this.#settings);
     // the state before, and what was made of it, are not to stand beside the next one
-    this.#collect(COMPACT_GARBAGE_BYTES);
+    this.#collect(objectBytes);
     this.#state.restore(store.rows);
     return true;
   }
@@ -407,7 +410,7 @@ export class Compactor {
   #commit(
     rows: readonly Row[],
     values: readonly PackedData[],
-    removed: readonly Row[] = rows.slice(1),
+    removed: readonly { id: number }[] = rows.slice(1),
     change: CountChange = { journal: -Math.max(0, rows.length - 1) },
   ): void {
     const store = this.#store;

@@ -6,6 +6,7 @@
 import { Buffer } from "node:buffer";
 import { assert } from "../base/assert.ts";
 import { BLOB_CHAIN_MAX, BLOB_SHARED_BYTES_MAX, READER_CACHE_BYTES_MAX } from "../base/limits.ts";
+import { releaseBytes } from "../base/release.ts";
 import { unwrapAny, ValueKind } from "../format/envelope.ts";
 import { deltaApply } from "../format/delta_decoder.ts";
 import { decodeLines } from "../format/lines_decoder.ts";
@@ -64,6 +65,35 @@ interface Base {
  */
 export function giveBack(bytes: Uint8Array): void {
   if (bytes.buffer instanceof ArrayBuffer) bytes.buffer.transfer(0);
+}
+
+/**
+ * What was unpacked on the way to a blob, and nobody else knows: a chain of large blobs would leave a hundred megabytes for the
+ * collector, which comes when it likes.
+ */
+class OwnBytes {
+  readonly #isKept: (key: number) => boolean;
+  readonly #keys = new Map<Uint8Array, number>();
+
+  /** @param isKept whether the cache has a blob. */
+  constructor(isKept: (key: number) => boolean) {
+    this.#isKept = isKept;
+  }
+
+  made({ key, blob }: Step, bytes: Uint8Array): void {
+    // others are parts of a row, or another blob's bytes
+    if (blob.codec !== Codec.RAW && blob.codec !== Codec.CONTENT) this.#keys.set(bytes, key);
+  }
+
+  /** Gives back all that the cache does not have, but for what is still needed. */
+  release(needed: Uint8Array): void {
+    for (const [bytes, key] of this.#keys) {
+      // what is needed may be a view of what was unpacked
+      if (bytes.buffer === needed.buffer || this.#isKept(key)) continue;
+      this.#keys.delete(bytes);
+      releaseBytes(bytes);
+    }
+  }
 }
 
 /** A key of the cache for a blob: rows have ids below 2^32. */
@@ -199,6 +229,7 @@ export class ContentReader {
     const shared = new Map<number, Uint8Array>();
     let sharedBytes = 0;
     let last: { key: number; bytes: Uint8Array } | undefined;
+    const own = new OwnBytes((key) => this.#blobs.has(key));
     const known = (key: number) =>
       shared.get(key) ?? (last?.key === key ? last.bytes : this.#blobs.get(key));
     const open: Step[] = [];
@@ -214,14 +245,18 @@ export class ContentReader {
       next = missingIn(step.base, known);
       if (next !== undefined) continue;
       const bytes = this.#decode(step.key, step.blob, gather(step.base, known));
+      own.made(step, bytes);
       open.pop();
       const above = open.at(-1);
-      if (above === undefined) return bytes;
+      if (above === undefined) {
+        own.release(bytes);
+        return bytes;
+      }
       if (above.base !== undefined && above.base.last > above.base.first) {
         shared.set(step.key, bytes);
         sharedBytes += bytes.length;
         if (sharedBytes > BLOB_SHARED_BYTES_MAX) throw corruptRow("a difference needs too much");
-      }
+      } else if (shared.size === 0) own.release(bytes);
       last = { key: step.key, bytes };
     }
   }

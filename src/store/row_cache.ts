@@ -28,6 +28,11 @@ export class RowCache {
     return payload;
   }
 
+  /** Whether it is kept; that does not make it younger. */
+  has(id: number): boolean {
+    return this.#rows.has(id);
+  }
+
   set(id: number, payload: Uint8Array): void {
     if (payload.length > this.#bytesMax) return;
     this.#remove(id);
