@@ -135,8 +135,8 @@ function xattr(tree: Tree, event: TraceEvent): void {
   const name = event.xattrName ?? "";
   if (event.xattrValue) {
     node.xattrs ??= new Map();
-    // A copy: the event may stand in a buffer that is used again.
-    node.xattrs.set(name, event.xattrValue.slice());
+    // A copy, which `slice` of a Buffer is not: the event may stand in a buffer that is used again.
+    node.xattrs.set(name, new Uint8Array(event.xattrValue));
     return;
   }
   node.xattrs?.delete(name);

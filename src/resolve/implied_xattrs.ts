@@ -33,7 +33,7 @@ function eachEntry(acl: Uint8Array, visit: (tag: number, at: number) => void): v
 
 /** An ACL as the kernel gives it back: only entries of a certain user or group have an id. */
 export function storedAcl(acl: Uint8Array): Uint8Array {
-  const stored = acl.slice();
+  const stored = new Uint8Array(acl);
   const view = new DataView(stored.buffer);
   eachEntry(stored, (tag, at) => {
     if (tag !== Tag.USER && tag !== Tag.GROUP) view.setUint32(at + 4, NO_ID, true);
@@ -43,7 +43,7 @@ export function storedAcl(acl: Uint8Array): Uint8Array {
 
 /** An ACL with the permissions of a mode: those of the group stand in the mask where there is one. */
 function withMode(acl: Uint8Array, mode: number): Uint8Array {
-  const changed = acl.slice();
+  const changed = new Uint8Array(acl);
   const view = new DataView(changed.buffer);
   let hasMask = false;
   eachEntry(changed, (tag) => hasMask ||= tag === Tag.MASK);

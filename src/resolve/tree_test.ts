@@ -111,6 +111,14 @@ test("sizes, times and extended attributes", () => {
   expect(tree.node(3)?.xattrs).toBeUndefined();
 });
 
+test("a value outlives the buffer that its event stood in", () => {
+  const tree = sample();
+  const row = Buffer.from("value of an attribute");
+  tree.apply(event(Op.XATTR, { node: 3, xattrName: "user.a", xattrValue: row.subarray(0, 5) }));
+  row.fill(0);
+  expect(Buffer.from(tree.need(3).xattrs?.get("user.a") ?? []).toString()).toBe("value");
+});
+
 test("an event that does not fit is data_corrupt", () => {
   const tree = sample();
   const bad = [
