@@ -269,7 +269,10 @@ export class Recording {
   }
 
   #touchedFiles(): number[] {
-    return [...this.#journal.touched].filter((id) => this.#tree.node(id)?.isFile === true);
+    const isThere = (id: number) => this.#tree.path(id) !== undefined;
+    return [...this.#journal.touched].filter((id) =>
+      this.#tree.node(id)?.isFile === true && isThere(id)
+    );
   }
 
   /** How long contents may be compared. */
