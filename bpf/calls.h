@@ -129,6 +129,7 @@ static const volatile u8 dk_class_of[512] = {
 #define MAP_SHARED 1
 #define MAP_SHARED_VALIDATE 3
 #define MAP_FIXED 0x10
+#define MREMAP_DONTUNMAP 4
 #define SIGSTOP 19
 #define RENAME_EXCHANGE 2
 #define RWF_APPEND 0x10

@@ -54,6 +54,11 @@ static __always_inline void count_mapping(struct inode_key *k, s64 by) {
   if (__sync_fetch_and_add(count, by) + by == 0) bpf_map_delete_elem(&mapped_inodes, k);
 }
 
+/* The process has more than there are slots: this counts as one mapping, until the process ends. */
+static __always_inline void mappings_over(u32 *used) {
+  if (!(__sync_fetch_and_or(used, MAPPINGS_OVER) & MAPPINGS_OVER)) __sync_fetch_and_add(&dk_shared.mapped, 1);
+}
+
 /* Takes a slot of the process for `from`. */
 __noinline int mapping_add(u32 tgid, struct mapping *from) {
   if (!from) return -1;
@@ -73,7 +78,7 @@ __noinline int mapping_add(u32 tgid, struct mapping *from) {
     __sync_fetch_and_add(&dk_shared.mapped, 1);
     return 0;
   }
-  __sync_fetch_and_or(used, MAPPINGS_OVER);
+  mappings_over(used);
   if (m->writable) count_mapping(&m->inode, 1);
   return -1;
 }
@@ -111,6 +116,37 @@ static __always_inline void send_mapped(struct task_state *st, struct mapping *m
   bpf_ringbuf_submit(o, BPF_RB_NO_WAKEUP);
 }
 
+/* mremap. What stays where it was (a part, or all of it where the call only adds another view) keeps its slot, the rest takes a new one. */
+__noinline int range_move(struct task_state *st, u32 tgid, u32 slot) {
+  if (!st) return 0;
+  struct mapping_key k = {.tgid = tgid, .slot = slot & (MAPPINGS_MAX - 1)};
+  struct mapping *m = bpf_map_lookup_elem(&mappings, &k);
+  if (!m) return 0;
+  bool stays = !st->arg[1] || (st->arg[3] & MREMAP_DONTUNMAP);
+  bool whole = m->start >= st->map_start && m->end <= st->map_end;
+  if (whole && !stays) {
+    m->start = st->map_to;
+    m->end = st->map_to_end;
+    return 0;
+  }
+  if (st->map_to == st->map_start) { /* grown or shrunk in its place */
+    if (m->end < st->map_to_end) m->end = st->map_to_end;
+    return 0;
+  }
+  struct mapping moved = *m;
+  moved.offset += st->map_start > m->start ? st->map_start - m->start : 0;
+  moved.start = st->map_to;
+  moved.end = st->map_to_end;
+  if (!stays && m->start >= st->map_start) {
+    m->offset += st->map_end - m->start;
+    m->start = st->map_end;
+  } else if (!stays && m->end <= st->map_end) {
+    m->end = st->map_start;
+  }
+  mapping_add(tgid, &moved);
+  return 0;
+}
+
 /* One mapping of mapping_range. Global, as what follows: verified once, not at each place it is used. */
 __noinline int range_step(struct task_state *st, u32 tgid, u32 slot, u32 *used, u32 how) {
   if (!st || !used) return 0;
@@ -129,9 +165,7 @@ __noinline int range_step(struct task_state *st, u32 tgid, u32 slot, u32 *used, 
     else if (st->map_hit.ino != m->inode.ino) st->map_hit.ino = 0;
   }
   if (how == R_MOVE) {
-    m->offset += st->map_start > m->start ? st->map_start - m->start : 0;
-    m->start = st->map_to;
-    m->end = st->map_to_end;
+    range_move(st, tgid, slot);
   } else if (how == R_DROP || (how == R_UNMAP && m->start >= st->map_start && m->end <= st->map_end)) {
     mapping_drop(k, m, used);
   } else if (how == R_UNMAP && m->start >= st->map_start) {
@@ -158,7 +192,10 @@ __noinline int mapping_range(struct task_state *st, u32 tgid, u32 how) {
     if (*used & (1u << i)) range_step(st, tgid, i, used, how);
     LOOP_STEP;
   }
-  if (how == R_DROP) bpf_map_delete_elem(&mapping_slots, &tgid);
+  if (how == R_DROP) {
+    if (*used & MAPPINGS_OVER) __sync_fetch_and_add(&dk_shared.mapped, -1ull);
+    bpf_map_delete_elem(&mapping_slots, &tgid);
+  }
   return st->map_hits;
 }
 
@@ -191,6 +228,12 @@ __noinline int mappings_fork(u32 parent, u32 child) {
     struct mapping *m = *used & (1u << i) ? bpf_map_lookup_elem(&mappings, &k) : NULL;
     if (m) mapping_add(child, m);
     LOOP_STEP;
+  }
+  if (*used & MAPPINGS_OVER) {
+    u32 none = 0;
+    bpf_map_update_elem(&mapping_slots, &child, &none, BPF_NOEXIST);
+    u32 *its = bpf_map_lookup_elem(&mapping_slots, &child);
+    if (its) mappings_over(its);
   }
   return 0;
 }
@@ -228,6 +271,7 @@ __noinline int sync_exit(struct task_state *st, u32 class, s64 ret) {
   st->map_start = st->arg[0];
   st->map_end = st->map_start + st->arg[1];
   if (class == C_MREMAP) {
+    if (!st->arg[1]) st->map_end++; /* a second view of what is mapped there */
     st->map_to = ret;
     st->map_to_end = ret + st->arg[2];
     if (mapping_range(st, tgid, R_MOVE)) sync_send(st, 1);
