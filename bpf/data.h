@@ -40,6 +40,11 @@ static __always_inline u32 stream_of(struct inode *inode, u32 fd) {
   return stream;
 }
 
+/* Does this call write at its offset although the file was opened to append? overlayfs does not pass RWF_NOAPPEND on (backing-file.c). */
+static __always_inline bool not_appending(struct inode *inode, u32 flags) {
+  return (flags & RWF_NOAPPEND) && GET(GET(inode, inode, i_sb), super_block, s_magic) != OVERLAYFS_SUPER_MAGIC;
+}
+
 /* sys_enter of a data call on descriptor fd; flags: RWF_*. */
 static __always_inline void data_enter(struct task_state *st, struct task_struct *task, u32 fd, u32 flags) {
   st->file = 0;
@@ -64,7 +69,7 @@ static __always_inline void data_enter(struct task_state *st, struct task_struct
   st->lock_seq = 0;
   st->has_pos = 0;
   st->inode = (u64)inode;
-  st->append = (flags & RWF_APPEND) || ((GET(file, file, f_flags) & O_APPEND) && !(flags & RWF_NOAPPEND));
+  st->append = (flags & RWF_APPEND) || ((GET(file, file, f_flags) & O_APPEND) && !not_appending(inode, flags));
   st->pos_before = st->append ? GET(inode, inode, i_size) : GET(file, file, f_pos);
   st->file = (u64)file;
 }
@@ -343,9 +348,9 @@ static __always_inline void data_exit(struct task_state *st, u32 class, u32 nr, 
   }
   if (class == C_PWRITEV2 && (s64)st->arg[3] != -1) {
     u32 rwf = st->arg[5];
-    offset = rwf & RWF_APPEND      ? size_of(st) - ret
-             : rwf & RWF_NOAPPEND ? st->arg[3]
-                                  : pwrite_offset(st, st->arg[3], ret);
+    offset = rwf & RWF_APPEND                             ? size_of(st) - ret
+             : not_appending((void *)st->inode, rwf) ? st->arg[3]
+                                                          : pwrite_offset(st, st->arg[3], ret);
   }
   if (class == C_COPYRANGE || class == C_SPLICE) {
     u64 *user = (void *)st->arg[3], after = 0;

@@ -204,6 +204,14 @@ struct thread_info {
   unsigned long flags;
   u32 status;
 };
+struct user_namespace {
+  int level; /* 0: the initial one */
+};
+
+struct cred {
+  struct user_namespace *user_ns;
+};
+
 struct task_struct {
   struct thread_info thread_info;
   int pid, tgid;
@@ -213,6 +221,7 @@ struct task_struct {
   struct fs_struct *fs;
   struct files_struct *files;
   struct signal_struct *signal;
+  const struct cred *cred;
 };
 
 #pragma clang attribute pop

@@ -322,6 +322,7 @@ __noinline int call_send(struct task_state *st, u64 nr_ret) {
   if (a->strings & 1) put_string(s, o, 0, a->path0);
   if (a->strings & 2) put_string(s, o, 1, a->path1);
   u32 vlen = a->value_len, at = s->len;
+  if ((a->strings & 4) && BPF_CORE_READ(task, cred, user_ns, level)) o->h.flags |= DK_F_USER_NS;
   if ((a->strings & 4) && vlen && vlen <= DK_XATTR_BYTES && at <= 16384) {
     if (!bpf_probe_read_user(s->buf + at, vlen, (void *)a->value)) {
       o->str_len[2] = vlen;

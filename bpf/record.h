@@ -37,6 +37,7 @@ enum dk_kind {
 #define DK_F_THREAD 0x0800       /* FORK/EXIT: a thread, not a process */
 #define DK_F_APPEND 0x1000       /* WRITE: O_APPEND */
 #define DK_F_CACHED 0x2000       /* WRITE: the payload is what the file held at the end of the call; nothing of it beyond `size` */
+#define DK_F_USER_NS 0x4000      /* CALL with a value: by a task of another user namespace, whose ids the value holds */
 
 struct dk_header {               /* 64 bytes */
   unsigned int size;             /* of the whole record */

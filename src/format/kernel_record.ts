@@ -54,6 +54,8 @@ export const KernelFlag = {
   THREAD: 0x0800,
   APPEND: 0x1000,
   CACHED: 0x2000,
+  /** CALL with a value: by a task of another user namespace, whose ids the value holds. */
+  USER_NS: 0x4000,
 } as const;
 
 /** enum dk_note. */

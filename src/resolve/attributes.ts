@@ -18,7 +18,13 @@ import { type Attr, EventFlag, type Mtime, Op, type TraceEvent } from "../format
 import { resyncLive } from "./content.ts";
 import { type Context, mtimeOf } from "./context.ts";
 import { unresolved } from "./names.ts";
-import { ACL_ACCESS, ACL_DEFAULT, storedAcl } from "./implied_xattrs.ts";
+import {
+  ACL_ACCESS,
+  ACL_DEFAULT,
+  CAPABILITY,
+  hasCapabilities,
+  storedAcl,
+} from "./implied_xattrs.ts";
 import { type Node, S_IFMT } from "./node.ts";
 import { isDirMode, isSymlinkMode, live, meant, touchesAreWhole, touchOf } from "./touched.ts";
 import type { CallUnit, OpenUnit, Outcome } from "./unit.ts";
@@ -216,9 +222,21 @@ function xattr(ctx: Context, unit: CallUnit, node: Node): void {
   const isEmptyAcl = isAnyAcl && value.length <= 4;
   const isStored = isSet && !isEmptyAcl && !(isAcl && value.length <= ACL_MINIMAL_BYTES);
   if (!isStored && !node.xattrs?.has(name) && isSet) return;
+  const holdsIds = isAnyAcl || name === CAPABILITY;
+  const isForeign = holdsIds && (unit.head.flags & KernelFlag.USER_NS) !== 0;
+  if (isStored && isForeign) return foreignXattr(ctx, node, { name, value });
   const bytes = latin1Bytes(value);
   const xattrValue = !isStored ? undefined : isAnyAcl ? storedAcl(bytes) : bytes;
   ctx.emit(Op.XATTR, node.id, { xattrName: name, xattrValue });
+}
+
+/** A value with ids of another user namespace: the kernel has stored the ids that they stand for here, and the live file has them. */
+function foreignXattr(ctx: Context, node: Node, given: { name: string; value: string }): void {
+  const { name } = given;
+  const abs = ctx.places.abs(node.id);
+  const seen = abs === undefined ? undefined : ctx.options.assist?.xattrs?.(abs);
+  const xattrValue = seen?.get(name) ?? latin1Bytes(given.value);
+  ctx.emit(Op.XATTR, node.id, { xattrName: name, xattrValue, flags: EventFlag.SETTLED });
 }
 
 function fallocate(
@@ -249,9 +267,11 @@ function fallocate(
   const end = Math.min(offset + length, unit.call.touched[0]?.size ?? Number.MAX_SAFE_INTEGER);
   if (!keeps && end > node.size) {
     ctx.emit(Op.TRUNCATE, node.id, { length: end, mtime, flags });
-  } else if (mtime) {
-    ctx.emit(Op.UTIMES, node.id, { mtime, flags });
+    return;
   }
+  // it is a change of the file for the kernel all the same (file_modified)
+  if (hasCapabilities(node)) ctx.emit(Op.XATTR, node.id, { xattrName: CAPABILITY, flags });
+  if (mtime) ctx.emit(Op.UTIMES, node.id, { mtime, flags });
 }
 
 /** What a call that failed may clear on its way. */
@@ -286,6 +306,14 @@ function isOwnTime({ head, options }: Context, seen: Mtime, known: Mtime | undef
   return known === undefined || since(known) <= at || since(known) > now - start + TICK_S;
 }
 
+/** A call that failed may have taken capabilities away on its way (file_remove_privs comes first): the live file says whether. */
+function lookForCapabilities(ctx: Context, node: Node): void {
+  const abs = ctx.places.abs(node.id);
+  const found = abs === undefined ? undefined : ctx.options.assist?.xattrs?.(abs);
+  if (found === undefined || found.has(CAPABILITY)) return;
+  ctx.emit(Op.XATTR, node.id, { xattrName: CAPABILITY, flags: EventFlag.SETTLED });
+}
+
 /**
  * A call that failed and changed inodes all the same: a write that met a bad address, a fallocate that was refused after it had
  * renewed the mtime. One that was cut short has done a part of its work: what the file holds is read. A file of another size than
@@ -304,6 +332,7 @@ export function touchedOnly(ctx: Context, touched: KernelInode[]): Outcome {
     const mtime = seen && isLoose && !isOwnTime(ctx, seen, known) ? undefined : seen;
     const isSame = attr.mode === node.mode && attr.uid === node.uid && attr.gid === node.gid &&
       (mtime === undefined || (mtime.sec === known?.sec && mtime.nsec === known.nsec));
+    if (hasCapabilities(node)) lookForCapabilities(ctx, node);
     if (!isSame) ctx.emit(Op.UTIMES, node.id, { attr, mtime });
     if (node.isFile && CUT_SHORT.has(ctx.head.ret)) {
       ctx.recent.suspects.add(node.id);

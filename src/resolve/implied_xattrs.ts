@@ -1,6 +1,6 @@
 /**
  * Extended attributes that the kernel changes by itself, without a call that names them: a new inode takes over the default ACL of its
- * folder, a new mode goes into the ACL, and a change of what a file holds, or of its owner, takes its capabilities away
+ * folder (on btrfs also the kind of compression), a new mode goes into the ACL, and a change of what a file holds, or of its owner, takes its capabilities away
  * (posix_acl(9): posix_acl_create, posix_acl_chmod; fs/inode.c: file_remove_privs, setattr_prepare). Nothing is emitted here.
  */
 import { EventFlag, Op, type TraceEvent } from "../format/trace_event.ts";
@@ -8,7 +8,8 @@ import type { Node } from "./node.ts";
 
 export const ACL_ACCESS = "system.posix_acl_access";
 export const ACL_DEFAULT = "system.posix_acl_default";
-const CAPABILITY = "security.capability";
+export const CAPABILITY = "security.capability";
+const COMPRESSION = "btrfs.compression";
 
 /** struct posix_acl_xattr_header and posix_acl_xattr_entry (linux/posix_acl_xattr.h): u32 version; u16 tag, u16 perm, u32 id. */
 const HEADER_BYTES = 4;
@@ -67,13 +68,27 @@ function isExtended(acl: Uint8Array): boolean {
 
 /** What an inode just made in `folder` has from the start; not for one that came from elsewhere. */
 export function inheritedXattrs(node: Node, folder: Node): ImpliedXattr[] {
+  if (node.isSymlink || folder.xattrs === undefined) return [];
+  return [...inheritedAcls(node, folder), ...inheritedCompression(node, folder)];
+}
+
+function inheritedAcls(node: Node, folder: Node): ImpliedXattr[] {
   const acl = folder.xattrs?.get(ACL_DEFAULT);
-  if (acl === undefined || node.isSymlink) return [];
+  if (acl === undefined) return [];
   const found: ImpliedXattr[] = [];
   const own = withMode(acl, node.mode);
   if (isExtended(own)) found.push({ xattrName: ACL_ACCESS, xattrValue: own });
   if (node.isDir) found.push({ xattrName: ACL_DEFAULT, xattrValue: acl });
   return found;
+}
+
+/** btrfs hands the kind of compression on, without its level, to files and folders (btrfs_inode_inherit_props of fs/btrfs/props.c). */
+function inheritedCompression(node: Node, folder: Node): ImpliedXattr[] {
+  const value = folder.xattrs?.get(COMPRESSION);
+  if (value === undefined || !(node.isFile || node.isDir)) return [];
+  const kind = /^(?:zlib|lzo|zstd)/.exec(Buffer.from(value).toString("latin1"))?.[0];
+  if (kind === undefined) return [];
+  return [{ xattrName: COMPRESSION, xattrValue: value.slice(0, kind.length) }];
 }
 
 /** Ops that take the capabilities of a file away, before they change anything. */

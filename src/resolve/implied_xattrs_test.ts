@@ -62,6 +62,17 @@ test("a default ACL that says no more than a mode is passed on by folders only",
   expect(below).toEqual([{ xattrName: ACL_DEFAULT, xattrValue: plain }]);
 });
 
+test("a folder of btrfs hands its kind of compression on", () => {
+  const text = (value: string) => new TextEncoder().encode(value);
+  const folder = node(0o040755, [["btrfs.compression", text("zstd:3")]]);
+  const compression = { xattrName: "btrfs.compression", xattrValue: text("zstd") };
+  expect(inheritedXattrs(node(0o100640), folder)).toEqual([compression]);
+  expect(inheritedXattrs(node(0o040755), folder)).toEqual([compression]);
+  for (const mode of [0o120777, 0o010644]) expect(inheritedXattrs(node(mode), folder)).toEqual([]);
+  const without = node(0o040755, [["btrfs.compression", text("none")]]);
+  expect(inheritedXattrs(node(0o100640), without)).toEqual([]);
+});
+
 test("a new mode goes into the ACL, that of the group into the mask", () => {
   const file = node(0o100517, [[ACL_ACCESS, NAMED(7, 7, 0)]]);
   expect(changedAcl(file)).toEqual([{ xattrName: ACL_ACCESS, xattrValue: NAMED(5, 1, 7) }]);

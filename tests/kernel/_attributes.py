@@ -45,7 +45,7 @@ os.setxattr("both", "system.posix_acl_default", acl(1))
 os.removexattr("both", "system.posix_acl_default")
 open("both/plain", "w").close()
 
-for name in ["write", "append", "truncate", "opened", "owner", "kept", "moves", "mode", "allocated"]:
+for name in ["write", "append", "truncate", "opened", "owner", "kept", "moves", "mode", "allocated", "reserved", "punched"]:
     put(name, CAPABILITY)
 with open("write", "r+") as file:
     file.write("other")
@@ -59,3 +59,6 @@ os.rename("moves", "moved away")
 os.chmod("mode", 0o711)
 allocated = os.open("allocated", os.O_WRONLY)
 os.posix_fallocate(allocated, 0, 9)
+for name, mode in [("reserved", 1), ("punched", 3)]:  # FALLOC_FL_KEEP_SIZE, and with FALLOC_FL_PUNCH_HOLE
+    libc.fallocate64(os.open(name, os.O_WRONLY), mode, ctypes.c_long(1), ctypes.c_long(2))
+os.posix_fallocate(os.open("punched", os.O_WRONLY), 0, 2)

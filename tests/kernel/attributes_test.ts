@@ -46,6 +46,24 @@ test.skipIf(isWithout)(named("attributes that the kernel changes by itself"), ()
   expect(events(state).filter((event) => event.settled === true)).toEqual([]);
 }, 60_000);
 
+test.skipIf(isWithout)(named("attributes whose values only the kernel knows are read back"), () => {
+  const folder = scratch("attributes-read-back");
+  const [watched, state] = [join(folder, "w"), join(folder, "trace")];
+  mkdirSync(watched);
+  const program = join(import.meta.dir, "_foreign_attributes.py");
+  const argv = ["record", "--quiet", "--state-dir", state, "--watch", watched, "--"];
+  const ran = dk([...argv, "python3", program], { cwd: watched });
+  expect(`${ran.code} ${ran.stderr}`).toBe("0 ");
+  expect(differences(folder, watched, state)).toEqual([]);
+  expect(info(state)["verified"]).toMatchObject({ differences: 0 });
+  const settled = events(state).filter((event) => event.settled === true);
+  expect(settled.map(({ op, path }) => `${op} ${path}`)).toEqual([
+    "XATTR bad address",
+    "XATTR folder",
+    "XATTR capable",
+  ]);
+}, 60_000);
+
 test.skipIf(isWithout)(named("the audit finds an attribute that no event told of"), async () => {
   const folder = scratch("attributes-audit");
   const [watched, state] = [join(folder, "w"), join(folder, "trace")];
