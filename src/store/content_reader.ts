@@ -64,7 +64,10 @@ interface Base {
  * hundreds of them in memory where only the garbage collector does it.
  */
 export function giveBack(bytes: Uint8Array): void {
-  if (bytes.buffer instanceof ArrayBuffer) bytes.buffer.transfer(0);
+  const { buffer } = bytes;
+  // small ones may lie in one that the runtime shares out
+  if (buffer.byteLength < GIVE_BACK_BYTES_MIN || !(buffer instanceof ArrayBuffer)) return;
+  buffer.transfer(0);
 }
 
 /**
@@ -96,6 +99,8 @@ class OwnBytes {
   }
 }
 
+const GIVE_BACK_BYTES_MIN = 1 << 15;
+
 /** A key of the cache for a blob: rows have ids below 2^32. */
 const BLOBS_PER_ROW = 1 << 20;
 
@@ -106,7 +111,7 @@ export class ContentReader {
   readonly #open = new Map<number, OpenRow>();
   #openBytes = 0;
   readonly #openBytesMax: number;
-  /** Raw rows that were forgotten since the last piece was asked for; undefined: pieces are kept by those who asked. */
+  /** Rows and blobs that were forgotten since the last piece was asked for; undefined: pieces are kept by those who asked. */
   #passed: Uint8Array[] | undefined;
 
   /** @param bytesMax of what is kept, rows and blobs together. */
@@ -130,7 +135,12 @@ export class ContentReader {
 
   /** From now on a piece is good only until the next one is asked for. */
   passing(): void {
-    this.#passed ??= [];
+    if (this.#passed !== undefined) return;
+    const passed: Uint8Array[] = [];
+    this.#passed = passed;
+    // some blobs may be views of a row
+    this.#blobs.clear();
+    this.#blobs.onGone = (bytes) => void passed.push(bytes);
   }
 
   /** The run of content in which a pointer lies. @throws {DiffKeeperError} `data_corrupt` */
@@ -185,8 +195,7 @@ export class ContentReader {
     if (open === undefined) return;
     this.#openBytes -= open.payload.length;
     this.#open.delete(row);
-    // of a packed one, blobs that are kept may be views
-    if (open.isOurs && open.packed === undefined) this.#passed?.push(open.payload);
+    if (open.isOurs) this.#passed?.push(open.payload);
   }
 
   clear(): void {
@@ -285,7 +294,8 @@ export class ContentReader {
     if (Bun.hash.xxHash3(bytes) !== blob.checksum) {
       throw corruptRow("the checksum of a blob does not match");
     }
-    this.#blobs.set(key, bytes);
+    // a row must not be given back while a view of it is kept
+    if (this.#passed === undefined || blob.codec !== Codec.RAW) this.#blobs.set(key, bytes);
     return bytes;
   }
 }

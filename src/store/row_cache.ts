@@ -8,6 +8,8 @@ export class RowCache {
   readonly #bytesMax: number;
   readonly #rows = new Map<number, Uint8Array>();
   #bytes = 0;
+  /** Takes what had to go; absent: nobody asks for it. */
+  onGone: ((payload: Uint8Array) => void) | undefined;
 
   constructor(bytesMax: number) {
     assert(bytesMax >= 0, "a cache must not have a negative size");
@@ -51,7 +53,10 @@ export class RowCache {
   }
 
   #remove(id: number): void {
-    this.#bytes -= this.#rows.get(id)?.length ?? 0;
+    const payload = this.#rows.get(id);
+    if (payload === undefined) return;
+    this.#bytes -= payload.length;
     this.#rows.delete(id);
+    this.onGone?.(payload);
   }
 }
