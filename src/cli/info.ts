@@ -2,7 +2,12 @@
 import type { Command } from "commander";
 import { counted, formatBytes, formatCount, formatDurationNs } from "../base/units.ts";
 import { type Fidelity, fidelityText, isExact } from "../format/fidelity.ts";
-import { type AuditInfo, type SampledInfo, sampledText } from "../format/recording_info.ts";
+import {
+  type AuditInfo,
+  healedText,
+  type SampledInfo,
+  sampledText,
+} from "../format/recording_info.ts";
 import { formatTime } from "../format/time_expr.ts";
 import { binaryOf, textOf } from "../history/path_text.ts";
 import type { Trace, TraceTotals } from "../history/trace.ts";
@@ -241,8 +246,9 @@ function referredText({ referred }: Facts): string {
 function verifiedText({ verified, state }: Facts): string {
   if (verified === null) return state === "recording" ? "" : "not compared with the real folders";
   const { entries, contents, written, differences } = verified;
-  const healed = differences === 0 ? "" : ", healed at the end";
   const part = contents === written ? "" : `${formatCount(contents)} of `;
   const read = written === 0 ? "" : `, ${part}${counted(written, "content")}`;
-  return `${counted(entries, "name")}${read}, ${counted(differences, "difference")}${healed}`;
+  return `${counted(entries, "name")}${read}, ${counted(differences, "difference")}${
+    healedText(verified)
+  }`;
 }

@@ -5,6 +5,7 @@
 import { DiffKeeperError } from "../base/error.ts";
 import { counted, formatBytes, formatCount, formatDurationNs } from "../base/units.ts";
 import { type Fidelity, isExact } from "../format/fidelity.ts";
+import { healedText } from "../format/recording_info.ts";
 import { binaryOf, printed } from "../history/path_text.ts";
 import type { BaseSummary } from "../record/base_content.ts";
 import type { RecordingSummary } from "../record/messages.ts";
@@ -88,6 +89,7 @@ function jsonOf(
       contents: audit.contents,
       written: audit.written,
       differences: audit.differences,
+      left: audit.left,
       paths: audit.paths.map((path) => showPath(path) || "."),
     },
     referred: base === undefined
@@ -111,7 +113,7 @@ function auditLine(audit: NonNullable<RecordingSummary["audit"]>): string {
   if (differences === 0) return compared;
   const names = paths.map((path) => printed(path) || ".");
   const more = differences > paths.length ? ", ..." : "";
-  return `${compared}, healed at the end: ${names.join(", ")}${more}`;
+  return `${compared}${healedText(audit)}: ${names.join(", ")}${more}`;
 }
 
 /** What became of the contents of the start. */

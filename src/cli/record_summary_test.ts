@@ -26,7 +26,15 @@ function summaryWith(more: Partial<RecordingSummary>): RecordingSummary {
 }
 
 test("an exact recording is said in three lines", () => {
-  const audit = { entries: 2, contents: 1, written: 1, differences: 0, paths: [], gone: [] };
+  const audit = {
+    entries: 2,
+    contents: 1,
+    written: 1,
+    differences: 0,
+    left: 0,
+    paths: [],
+    gone: [],
+  };
   expect(summaryLines(summaryWith({ audit }), "diffkeeper-trace")).toEqual([
     "recorded 1.50s, 1,200 events, 3B, 1 file touched, 0 lost in diffkeeper-trace",
     "verified: 2 names, 1 content, 0 differences",

@@ -1,6 +1,7 @@
 /** `diffkeeper verify`: whether a trace is whole, checked offline. */
 import type { Command } from "commander";
 import { counted, formatBytes, formatCount } from "../base/units.ts";
+import { healedText } from "../format/recording_info.ts";
 import { base64Of, isText, printed, textOf } from "../history/path_text.ts";
 import { verifyTrace } from "../history/verify.ts";
 import {
@@ -72,11 +73,10 @@ function linesOf(report: VerifyReport): string[] {
   );
   if (audit === undefined) lines.push("recorder's audit: none");
   else {
-    const healed = audit.differences === 0 ? "" : ", healed at the end";
     lines.push(
       `recorder's audit: ${counted(audit.entries, "name")}, ${
         counted(audit.differences, "difference")
-      }${healed}`,
+      }${healedText(audit)}`,
     );
   }
   if (report.left !== undefined) lines.push(...leftLines(report.left));

@@ -5,6 +5,7 @@
  */
 import { Buffer, isUtf8 } from "node:buffer";
 import { DiffKeeperError } from "../base/error.ts";
+import { formatCount } from "../base/units.ts";
 import { type Fidelity, INEXACT_WORDS, newFidelity } from "./fidelity.ts";
 
 /** A JSON object as it comes out of a trace. */
@@ -46,6 +47,14 @@ export interface AuditInfo {
   written: number;
   /** Names that were not as recorded, or held other bytes, and were healed. */
   differences: number;
+  /** Of them, those that were there still when all had been healed. */
+  left: number;
+}
+
+/** Behind a number of differences: what became of them. */
+export function healedText({ differences, left }: AuditInfo): string {
+  if (differences === 0) return "";
+  return left === 0 ? ", healed at the end" : `, ${formatCount(left)} could not be healed`;
 }
 
 /** What was known when it ended in order. */
@@ -202,8 +211,8 @@ export function decodeEnd(json: JsonRecord): EndInfo {
   };
 }
 
-function auditJson({ entries, contents, written, differences }: AuditInfo) {
-  return { entries, contents, written, differences };
+function auditJson({ entries, contents, written, differences, left }: AuditInfo) {
+  return { entries, contents, written, differences, left };
 }
 
 function audit(json: JsonRecord): { audit?: AuditInfo } {
@@ -213,7 +222,8 @@ function audit(json: JsonRecord): { audit?: AuditInfo } {
   const [entries, differences] = [count(found, "entries"), count(found, "differences")];
   // absent in traces of before
   const of = (key: string) => found[key] === undefined ? 0 : count(found, key);
-  return { audit: { entries, contents: of("contents"), written: of("written"), differences } };
+  const [contents, written, left] = [of("contents"), of("written"), of("left")];
+  return { audit: { entries, contents, written, differences, left } };
 }
 
 function fidelity(json: JsonRecord): { fidelity?: Fidelity } {

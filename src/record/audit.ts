@@ -7,6 +7,7 @@
 import { DiffKeeperError } from "../base/error.ts";
 import { EventFlag, Op, type TraceEvent } from "../format/trace_event.ts";
 import { sameInode } from "../resolve/context.ts";
+import { InodeMap } from "../resolve/inode_map.ts";
 import type { Node } from "../resolve/node.ts";
 import type { EventSink } from "../resolve/sink.ts";
 import type { Tree } from "../resolve/tree.ts";
@@ -16,7 +17,7 @@ import type { ContentVerdict } from "./messages.ts";
 import type { WatchedPath } from "./import_tree.ts";
 import { heal } from "./rescan.ts";
 import { Scanner } from "./scan.ts";
-import type { ScannedInode } from "./scan_item.ts";
+import type { ScannedInode, ScannedRemark } from "./scan_item.ts";
 import type { WatchRoot, WatchSet } from "./watch.ts";
 
 /** What an audit found. */
@@ -30,6 +31,8 @@ export interface AuditVerdict {
   differences: number;
   /** The first of them, for people. */
   paths: string[];
+  /** Of the differences, those that were there still when all had been healed. */
+  left: number;
   /** Watched folders that were removed, moved or replaced themselves: not compared. Absolute paths. */
   gone: string[];
 }
@@ -55,6 +58,7 @@ const PATHS_SHOWN_MAX = 5;
 export const GONE_TEXT =
   "the watched folder itself was removed, moved or replaced: it was not compared at the end, " +
   "and what stands there now is not recorded (watch the folder above it)";
+const LEFT_TEXT = "is not what the trace says, and could not be healed";
 const S_IFMT = 0o170000;
 
 function sameTime(node: Node, item: ScannedInode): boolean {
@@ -84,12 +88,19 @@ function isAsRecorded(node: Node, item: ScannedInode): boolean {
   return !node.isFile || node.size === attr.size;
 }
 
+/** Of each folder met, by its number in the scan. */
+type Folders = Map<number, { node: Node | undefined; path: string; names: number }>;
+
 /** Compares the watched folders with the tree. */
 class Comparison {
   readonly #options: AuditOptions;
   entries = 0;
   differing: WatchedPath[] = [];
   readonly gone = new Set<number>();
+  /** What could not be looked at, in words. */
+  readonly gaps: string[] = [];
+  /** Folders met: one that is there twice is looked at once, as by the scan of the baseline. */
+  readonly #met = new InodeMap<number>();
 
   constructor(options: AuditOptions) {
     this.#options = options;
@@ -115,12 +126,15 @@ class Comparison {
       isStateDir: (dev, ino) => watch.isStateDir(dev, ino),
       newNode: () => numbers++,
       attributes: true,
-      known: { get: () => undefined, set: () => undefined },
+      known: this.#met,
     });
     /** Of each folder met, by its number in the scan. */
-    const folders = new Map<number, { node: Node | undefined; path: string; names: number }>();
+    const folders: Folders = new Map();
     for (const item of scanner.scan(root.path)) {
-      if (item.kind !== "inode") continue;
+      if (item.kind !== "inode") {
+        if (item.kind !== "link" && item.isSkipped === true) this.#skipped(root, item, folders);
+        continue;
+      }
       const above = folders.get(item.parent);
       const top = tree.roots[root.index];
       if (above === undefined && top !== undefined && !sameInode(item.attr, top)) {
@@ -147,6 +161,18 @@ class Comparison {
     for (const { node, path, names } of folders.values()) {
       this.#missing(root, { node, path, names });
     }
+  }
+
+  /** The name is there; a snapshot that was made meanwhile has not been told of yet. */
+  #skipped(root: WatchRoot, { path, text, kind }: ScannedRemark, folders: Folders): void {
+    const { tree } = this.#options;
+    const slash = path.lastIndexOf("/");
+    const top = tree.roots[root.index]?.id ?? 0;
+    const folder = tree.at(top, slash < 0 ? "" : path.slice(0, slash));
+    const above = [...folders.values()].find(({ node }) => node !== undefined && node === folder);
+    const isKnown = tree.child(folder?.id ?? 0, path.slice(slash + 1)) !== 0;
+    if (above !== undefined && isKnown) above.names++;
+    if (kind === "gap") this.gaps.push(text);
   }
 
   /** A name of the tree that is not there any more makes its folder differ. */
@@ -184,6 +210,18 @@ function noteGone({ sink, endNs }: AuditOptions, path: string): void {
   const text = `${path}: ${GONE_TEXT}`;
   const blank = { seq: 0, flags: 0, pid: 0, tid: 0, comm: "", node: 0 };
   sink.event({ ...blank, op: Op.NOTE, tNs: endNs(), text });
+}
+
+function noteGap({ sink, endNs }: AuditOptions, text: string): void {
+  const blank = { seq: 0, flags: 0, pid: 0, tid: 0, comm: "", node: 0 };
+  sink.event({ ...blank, op: Op.GAP, tNs: endNs(), text, loss: { events: 0, bytes: 0 } });
+}
+
+/** What differs still when all was healed: somebody changes it all the time, or the trace cannot say what it is. */
+function again(options: AuditOptions): { left: WatchedPath[]; gaps: string[] } {
+  options.catchUp();
+  const { differing, gaps, gone } = new Comparison(options).run();
+  return { left: differing.filter(({ root }) => !gone.has(root)), gaps };
 }
 
 /** What holds other bytes is looked at once more, with all that the kernel has reported meanwhile. */
@@ -224,6 +262,13 @@ export async function audit(options: AuditOptions): Promise<AuditVerdict> {
   const { watch, tree, sink } = options;
   const there = [...paths.values()].filter(({ root }) => !compared.gone.has(root));
   heal({ watch, tree, content: sink, target: new HealTarget(options) }, there);
+  const { left, gaps } = differing.length === 0
+    ? { left: [], gaps: compared.gaps }
+    : again(options);
+  for (const text of gaps) noteGap(options, text);
+  for (const { path } of left.slice(0, PATHS_SHOWN_MAX)) {
+    noteGap(options, `${path || "."}: ${LEFT_TEXT}`);
+  }
   const gone = watch.roots.filter(({ index }) => compared.gone.has(index)).map(({ path }) => path);
   for (const path of gone) noteGone(options, path);
   return {
@@ -231,6 +276,7 @@ export async function audit(options: AuditOptions): Promise<AuditVerdict> {
     contents: found.contents,
     written: found.written,
     differences: differing.length,
+    left: left.length,
     paths: differing.slice(0, PATHS_SHOWN_MAX).map(({ path }) => path),
     gone,
   };

@@ -25,7 +25,7 @@ beforeEach(() => {
 afterEach(() => fs.rmSync(top, { recursive: true, force: true }));
 
 /** Takes a baseline, lets `change` happen unseen, and audits; `mapped` names a file that was mapped. */
-async function auditAfter(change: () => void, mapped?: string) {
+async function auditAfter(change: () => void, mapped?: string, onCatchUp = (_: number) => {}) {
   const watch = new WatchSet({ folders: [dir], cwd: top, stateDir: "w/state" });
   const tree = new Tree();
   const trace = new TestingRows();
@@ -45,7 +45,7 @@ async function auditAfter(change: () => void, mapped?: string) {
       putContent: (sha256, bytes) => trace.putContent(sha256, bytes),
     },
     reread: new Set(mapped === undefined ? [] : [tree.at(1, mapped)?.id ?? 0]),
-    catchUp: () => void catchUps++,
+    catchUp: () => onCatchUp(++catchUps),
     endNs: () => 77,
   });
   trace.commit();
@@ -59,6 +59,7 @@ test("nothing differs: no event, and the state-dir does not count", async () => 
     contents: 0,
     written: 0,
     differences: 0,
+    left: 0,
     paths: [],
     gone: [],
   });
@@ -72,7 +73,8 @@ test("changed content, a new name and a lost name are healed, flagged and counte
     fs.unlinkSync(join(dir, "s"));
   });
   expect(verdict.paths.sort()).toEqual(["", "a/f", "new"]);
-  expect(catchUps).toBe(2);
+  expect(catchUps).toBe(3);
+  expect(verdict.left).toBe(0);
   expect(events.every((event) => (event.flags & EventFlag.SETTLED) !== 0 && event.tNs === 77)).toBe(
     true,
   );
@@ -82,6 +84,16 @@ test("changed content, a new name and a lost name are healed, flagged and counte
   expect(events.filter((event) => event.op === Op.RESYNC).map((event) => event.length)).toContain(
     5,
   );
+});
+
+test("what somebody changes again and again is not said to be healed", async () => {
+  const change = (n: number) => fs.writeFileSync(join(dir, "a/f"), "x".repeat(10 + n));
+  const { verdict, events } = await auditAfter(() => change(0), undefined, change);
+  expect(verdict).toMatchObject({ differences: 1, left: 1, paths: ["a/f"] });
+  const gaps = events.filter(({ op }) => op === Op.GAP);
+  expect(gaps.map(({ text }) => text)).toEqual([
+    "a/f: is not what the trace says, and could not be healed",
+  ]);
 });
 
 test("a mapped file is read again although its times say nothing", async () => {

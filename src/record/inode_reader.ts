@@ -57,7 +57,10 @@ export interface InodeReaderOptions {
   known: KnownInodes;
   /** Reads the content of regular files; absent: only states are wanted. */
   content?: ContentReader;
-  /** Without `content` and `lazy`: extended attributes and the targets of symlinks are wanted too. */
+  /**
+   * Without `content` and `lazy`: extended attributes and the targets of symlinks are wanted too, and each further name of a file is
+   * looked at for itself.
+   */
   attributes?: boolean;
   /** Instead of `content`: everything is described, but what regular files hold stays there (flag LAZY). */
   lazy?: KnownStates;
@@ -120,7 +123,7 @@ export class InodeReader {
   /** Anything but a folder; `stat` has its state by name. */
   leaf(place: Place): ScanItem | undefined {
     const type = this.stat.type;
-    if (this.stat.nlink > 1) {
+    if (this.stat.nlink > 1 && this.#options.attributes !== true) {
       const node = this.known(place);
       if (node !== undefined) return { kind: "link", node, parent: place.node, name: place.text };
     }

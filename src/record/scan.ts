@@ -268,9 +268,7 @@ export class Scanner {
     }
     if (isStateDir) return undefined;
     if (node !== undefined) {
-      const text = `folder "${showPath(place.path)}" is there under another path too: ` +
-        "recorded once, under the first";
-      return { kind: "note", node, path: place.path, text };
+      return this.#metBefore(place.path, node);
     }
     const fd = slot?.fd ?? openQuietly(place.fd, place.name, OPEN_FOLDER);
     if (fd < 0) {
@@ -301,6 +299,18 @@ export class Scanner {
       slot,
     });
     return item;
+  }
+
+  /** A bind mount, or a snapshot: its numbers are those of the subvolume that it was made of, so nothing tells the two apart. */
+  #metBefore(path: string, node: number): ScanItem {
+    const above = this.#frames[this.#frames.length - 1]?.mount;
+    const { mount, major, minor } = this.#inodes.stat.mount;
+    const isSubvolume = above?.mount === mount && (above.major !== major || above.minor !== minor);
+    const shown = `folder "${showPath(path)}"`;
+    const text = isSubvolume
+      ? `${shown} is a subvolume with the inode numbers of another: not recorded, and changes in it are shown there`
+      : `${shown} is there under another path too: recorded once, under the first`;
+    return { kind: isSubvolume ? "gap" : "note", node, path, text, isSkipped: true };
   }
 
   #enter(frame: Frame): void {

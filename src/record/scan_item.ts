@@ -44,6 +44,8 @@ export interface ScannedRemark {
   node: number;
   path: string;
   text: string;
+  /** A folder that was met before under another path: nothing else is told of it. */
+  isSkipped?: boolean;
 }
 
 export type ScanItem = ScannedInode | ScannedLink | ScannedRemark;

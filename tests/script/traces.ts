@@ -62,7 +62,7 @@ export const TRACES: Readonly<Record<string, (dir: string) => void>> = {
     builder.event({ op: Op.WRITE, node: 2, offset: 0, length: 2, inline: Buffer.from("ab") });
     const inline = Buffer.from("abcd");
     builder.event({ op: Op.RESYNC, node: 2, length: 4, inline, pid: 0 });
-    builder.finish({ audit: { entries: 2, contents: 1, written: 1, differences: 1 } });
+    builder.finish({ audit: { entries: 2, contents: 1, written: 1, differences: 1, left: 0 } });
   },
   attrs: (dir) => {
     const builder = new TraceBuilder(dir);

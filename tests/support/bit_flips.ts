@@ -87,7 +87,7 @@ export function makeTrace(dir: string, seed: number, options: TraceOptions = {})
   }
   builder.write(1000, 0, { op: Op.WRITE, bytes: random.bytes(LARGE_BYTES) });
   appendLog(builder, random);
-  builder.finish({ audit: { entries: 40, contents: 0, written: 0, differences: 0 } });
+  builder.finish({ audit: { entries: 40, contents: 0, written: 0, differences: 0, left: 0 } });
 }
 
 /** A log in so many pieces that one batch has enough of it to be packed as lines. */
