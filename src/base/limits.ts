@@ -128,6 +128,9 @@ export const DRAIN_LITTLE_BYTES = 1 << 16;
 /** Pauses that are made in a row without a turn of the event loop; a message ends a pause. */
 export const DRAIN_PAUSES_MAX = 25;
 
+/** Files that programs outside have mapped since before the recording, of which each is told. */
+export const MAPPED_OUTSIDE_SHOWN_MAX = 100;
+
 /** Piece in which the audit reads a file. */
 export const AUDIT_READ_BYTES = 1 << 18;
 

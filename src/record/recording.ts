@@ -17,11 +17,13 @@ import {
 } from "../base/limits.ts";
 import type { KernelSide } from "../capture/ebpf/kernel_side.ts";
 import { encodeEnd } from "../format/recording_info.ts";
+import { Op } from "../format/trace_event.ts";
 import { Resolver } from "../resolve/resolver.ts";
 import type { Tree } from "../resolve/tree.ts";
 import type { TraceWriter } from "../store/trace_writer.ts";
 import { audit, type AuditVerdict } from "./audit.ts";
 import type { BaseContent } from "./base_content.ts";
+import { blank } from "./baseline_events.ts";
 import { isChangedSince } from "./changed_since.ts";
 import { Freezer } from "./freezer.ts";
 import { Journal } from "./journal.ts";
@@ -29,6 +31,7 @@ import type { Bell } from "./bell.ts";
 import { CLOCK_BOOTTIME, CLOCK_REALTIME, clockNs } from "./kernel_clock.ts";
 import { LiveAssist } from "./live_assist.ts";
 import { LossWatch } from "./loss_watch.ts";
+import { mappedOutside } from "./mapped_outside.ts";
 import { type LookOptions, MappedSampler } from "./mapped_sampler.ts";
 import {
   type ContentVerdict,
@@ -204,6 +207,7 @@ export class Recording {
     this.#drainAll(resolver);
     this.#freezer.release();
     this.#sampler.note(resolver, this.#journal, this.#looking.now());
+    this.#tellMappings(resolver);
     const verdict = await this.#audit(resolver, compare);
     this.#base?.seal(() => Number(clockNs(CLOCK_BOOTTIME) - this.#startNs));
     this.#journal.finish();
@@ -238,6 +242,22 @@ export class Recording {
     const deadline = performance.now() + DRAIN_END_MS_MAX;
     let rest = this.#kernel.ring.pendingBytes;
     while (rest > 0 && performance.now() < deadline) rest -= this.#turn();
+  }
+
+  /** What others stored through mappings that are older than the recording was not seen. */
+  #tellMappings({ mapped }: Resolver): void {
+    if (!this.#journal.started || this.#journal.failed !== undefined) return;
+    const found = mappedOutside(
+      (dev, ino) => this.#tree.lookup(dev, ino, 0),
+      (node) => mapped?.seen.has(node) === true,
+    );
+    const tNs = this.#looking.now();
+    for (const { node, pid, comm } of found) {
+      const text = `${comm}[${pid}] has it mapped for writing since before the recording: ` +
+        "what it stores there is not seen";
+      const event = { ...blank(Op.GAP, node.id), tNs, text, loss: { events: 0, bytes: 0 } };
+      this.#journal.event(event);
+    }
   }
 
   /** Compares the folders with what was recorded; nothing to compare when recording had to stop. */

@@ -5,7 +5,17 @@
 import { afterAll, expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { BINARY, dk, info, named, obstacle, removeScratch, run, scratch } from "../proofs/_kit.ts";
+import {
+  BINARY,
+  dk,
+  events,
+  info,
+  named,
+  obstacle,
+  removeScratch,
+  run,
+  scratch,
+} from "../proofs/_kit.ts";
 
 const FILES = 40;
 
@@ -83,3 +93,37 @@ test.skipIf(obstacle() !== "")(named("a payload that is not what the file holds 
     expect(info(state)["verified"]).toMatchObject({ differences: 1 });
   })();
 });
+
+test.skipIf(obstacle() !== "" || Bun.which("python3") === null)(
+  named("a mapping that is older than the recording is told of"),
+  async () => {
+    const folder = scratch("audit-older");
+    const watched = join(folder, "w");
+    mkdirSync(watched);
+    for (const name of ["theirs", "read", "private", "ours"]) {
+      writeFileSync(join(watched, name), "x".repeat(4096));
+    }
+    const program = `
+import mmap, sys
+def of(name, **how):
+    with open(name, "r+b") as f: return mmap.mmap(f.fileno(), 0, **how)
+a = of("theirs")
+b = of("read", prot=mmap.PROT_READ)
+c = of("private", flags=mmap.MAP_PRIVATE)
+print("ready", flush=True)
+sys.stdin.read()`;
+    const stdio = ["pipe", "pipe", "inherit"] as const;
+    const other = Bun.spawn(["python3", "-c", program], { cwd: watched, stdio: [...stdio] });
+    await other.stdout.getReader().read();
+    const state = join(folder, "trace");
+    const ours = 'import mmap; f = open("ours", "r+b"); m = mmap.mmap(f.fileno(), 0); m[0] = 65';
+    const argv = ["record", "--quiet", "--state-dir", state, "--", "python3", "-c", ours];
+    expect(dk(argv, { cwd: watched }).code).toBe(0);
+    other.kill();
+    await other.exited;
+    const told = events(state, "--op", "gap");
+    expect(told.map(({ path }) => path)).toEqual(["theirs"]);
+    expect(told[0]?.text).toContain("has it mapped for writing since before the recording");
+    expect(info(state)["fidelity"]).toMatchObject({ exact: false });
+  },
+);
