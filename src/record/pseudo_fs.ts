@@ -77,7 +77,12 @@ export function isNewFirstFd(fd: number): boolean {
   return libc.fstatfs(fd, statfsBuffer.address) === 0 && typeWord[0] === EXT4_MAGIC;
 }
 
-/** The same for a path; undefined also when the path cannot be asked. */
+/** Whether a whiteout is made there as a file without a name, which takes nothing over from a folder (xfs_rename_alloc_whiteout). */
+export function hasBareWhiteoutsFd(fd: number): boolean {
+  return libc.fstatfs(fd, statfsBuffer.address) === 0 && typeWord[0] === XFS_MAGIC;
+}
+
+/** The name of the pseudo file system that a path lies on; undefined also when the path cannot be asked. */
 export function pseudoFsOfPath(path: Buffer): string | undefined {
   try {
     return NAMES.get(statfsSync(path).type >>> 0);

@@ -40,7 +40,7 @@ import {
   type RecordingSummary,
 } from "./messages.ts";
 import type { Preparation } from "./preparation.ts";
-import { isNewFirstFd, isPartialFd } from "./pseudo_fs.ts";
+import { hasBareWhiteoutsFd, isNewFirstFd, isPartialFd } from "./pseudo_fs.ts";
 import { Survivors } from "./survivors.ts";
 
 /** Has the contents of these nodes compared; everything is committed. */
@@ -123,6 +123,9 @@ export class Recording {
       // watched devices on which a call may move or remove an inode without touching it
       partial: new Set(mounts.filter(({ fd }) => isPartialFd(fd)).map(({ dev }) => dev)),
       newFirst: new Set(mounts.filter(({ fd }) => isNewFirstFd(fd)).map(({ dev }) => dev)),
+      bareWhiteouts: new Set(
+        mounts.filter(({ fd }) => hasBareWhiteoutsFd(fd)).map(({ dev }) => dev),
+      ),
       assist: this.#assist,
       isChangedSince: (ino, pid) => isChangedSince(this.#kernel.ring, ino, pid),
     }, this.#journal);

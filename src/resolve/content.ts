@@ -169,12 +169,7 @@ export function fill(
   from: { size: number; abs: string | undefined },
 ): void {
   if (node.isFile && (from.size > 0 || node.size > 0)) resync(ctx, node, from.size);
-  fillXattrs(ctx, node, from.abs);
-}
-
-/** The extended attributes that a node without any has on disk. */
-export function fillXattrs(ctx: Context, node: Node, abs: string | undefined): void {
-  const xattrs = abs === undefined ? undefined : ctx.options.assist?.xattrs?.(abs);
+  const xattrs = from.abs === undefined ? undefined : ctx.options.assist?.xattrs?.(from.abs);
   if (!xattrs) return;
   for (const [xattrName, xattrValue] of xattrs) {
     ctx.emit(Op.XATTR, node.id, { xattrName, xattrValue, flags: EventFlag.SETTLED });

@@ -7,9 +7,8 @@ import type { CallRecord, KernelInode } from "../format/kernel_decode.ts";
 import { DK_TOUCH_MAX } from "../format/kernel_record.ts";
 import { RENAME_EXCHANGE, RENAME_WHITEOUT } from "../format/kernel_syscall.ts";
 import { EventFlag, Op } from "../format/trace_event.ts";
-import { bringIn, fill, fillXattrs } from "./content.ts";
+import { bringIn, fill } from "./content.ts";
 import { attrOf, type Context, mtimeOf, sameInode } from "./context.ts";
-import { ACL_DEFAULT } from "./implied_xattrs.ts";
 import { removeName, unresolved } from "./names.ts";
 import { type Link, type Node, S_IFCHR, S_IFMT } from "./node.ts";
 import { agrees, bothSides } from "./sides.ts";
@@ -164,10 +163,7 @@ function whiteout(ctx: Context, unit: CallUnit, how: { entry: Entry; victim?: No
   const mtime = state && mtimeOf(state);
   const id = ctx.tree.nextId;
   ctx.emit(Op.MKNOD, id, { parent: from.dir.id, name: from.name, attr, mtime });
-  // not every file system passes the default ACL on to it (xfs does not)
-  if (from.dir.xattrs?.has(ACL_DEFAULT)) {
-    fillXattrs(ctx, ctx.tree.need(id), ctx.places.absOf(from.dir.id, from.name));
-  }
+  if (ctx.options.bareWhiteouts?.has(from.dir.dev) !== true) ctx.inherit(id, from.dir);
 }
 
 /** Nothing explained the contradiction: the touched inode now has the new name. */

@@ -34,6 +34,9 @@ os.write(unnamed, b"unnamed")
 libc.linkat(-100, b"/proc/self/fd/%d" % unnamed, -100, b"d/named later", 0x400)
 open("moved", "w").close()
 os.rename("moved", "d/moved")  # has no ACL: it was not made there
+RENAME_WHITEOUT = 4  # what it leaves behind is made there
+libc.renameat2(-100, b"d/moved", -100, b"d/moved on", RENAME_WHITEOUT)
+os.rename("d/moved", "whiteout")
 
 put("chmod", acl(7), "system.posix_acl_access")
 os.chmod("chmod", 0o641)
