@@ -179,7 +179,10 @@ export class OpChains {
         slab[token & SLAB_MASK] = (slab[token & SLAB_MASK] ?? 0) - ContentKind.BASE +
           ContentKind.UNKNOWN;
       }
-      if (cursor.isLast) this.#kind[chain] = ContentKind.UNKNOWN + 1;
+      if (!cursor.isLast) continue;
+      this.#kind[chain] = ContentKind.UNKNOWN + 1;
+      // no token has told its row, and none will
+      if (token === 0) this.#row[chain] = 0;
     }
   }
 

@@ -112,6 +112,17 @@ test("chains hold what plain lists hold", () => {
   }
 });
 
+test("a chain goes on rightly behind a first operation that was lost", () => {
+  const chains = new OpChains();
+  chains.append(1, { kind: ContentKind.BASE, row: 3, rowOffset: 0, at: 0, length: 100 });
+  chains.lose(1, 3);
+  const next = { kind: ContentKind.DATA, row: 9, rowOffset: 64, at: 50, length: 10 };
+  chains.append(1, next);
+  const lost = { kind: ContentKind.UNKNOWN, row: 0, rowOffset: 0, at: 0, length: 100 };
+  chains.append(1, { ...next, row: 8 });
+  expect(all(chains, 1)).toEqual([lost, next, { ...next, row: 8 }]);
+});
+
 test("an append takes two bytes, whatever lies between blocks and slabs", () => {
   const chains = new OpChains();
   const count = 2_000_000;
