@@ -106,6 +106,8 @@ export function hasCapabilities(node: Node): boolean {
 export function lostXattrs(node: Node, event: TraceEvent): ImpliedXattr[] {
   const isMapped = (event.flags & EventFlag.MAPPED) !== 0;
   if (isMapped || !hasCapabilities(node) || !TAKES_CAPABILITIES.has(event.op)) return [];
+  // a folder keeps them when its owner changes (chown_common of fs/open.c)
+  if (node.isDir) return [];
   return [{ xattrName: CAPABILITY, xattrValue: undefined }];
 }
 

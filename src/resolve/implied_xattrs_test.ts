@@ -108,5 +108,7 @@ test("capabilities go with the content and the owner, not with the mode", () => 
     expect(lostXattrs(file, event(op))).toEqual([]);
   }
   expect(lostXattrs(file, event(Op.WRITE, EventFlag.MAPPED))).toEqual([]);
+  const folder = node(0o040755, [["security.capability", new Uint8Array(20)]]);
+  expect(lostXattrs(folder, event(Op.CHOWN))).toEqual([]);
   expect(lostXattrs(node(0o100755), event(Op.WRITE))).toEqual([]);
 });
