@@ -94,6 +94,18 @@ test("gaps are kept, with the files they concern, until those are read back", ()
   expect(unknownRanges(history.content, 2)).toEqual([]);
 });
 
+test("a folder that was moved in is no file touched", () => {
+  const builder = new TraceBuilder(join(dir, "moved-in"));
+  builder.baseline(rootEvent());
+  const came = { op: Op.RENAME, parent: 0, toParent: 1 } as const;
+  builder.event({ ...came, node: 2, toName: "d", attr: attr(0o040755) });
+  builder.event({ ...came, node: 3, toName: "f", attr: attr(0o100644) });
+  builder.cut();
+  const trace = Trace.open(builder.dir);
+  expect(trace.totals()).toMatchObject({ events: 2, files: 1 });
+  trace.close();
+});
+
 test("totals of a cut recording are counted from its events", () => {
   const builder = new TraceBuilder(join(dir, "totals"));
   builder.baseline(rootEvent());

@@ -247,20 +247,29 @@ export class Trace implements PayloadSource {
         }
         if (cursor.node === 0) continue;
         files.add(cursor.node);
-        if (FOLDER_OPS.has(op)) folders.add(cursor.node);
+        if (FOLDER_OPS.has(op) || isFolderFromOutside(cursor)) folders.add(cursor.node);
       }
       onProgress?.(totals.events);
     }
     for (const { cursor } of this.reader.baselineBatches()) {
       while (cursor.next()) {
         if (cursor.op !== Op.BASELINE || !files.has(cursor.node)) continue;
-        const { attr } = cursor.event();
-        if (((attr?.mode ?? 0) & S_IFMT) === S_IFDIR) folders.add(cursor.node);
+        if (isFolder(cursor.event())) folders.add(cursor.node);
       }
     }
     for (const node of folders) files.delete(node);
     return { ...totals, files: files.size };
   }
+}
+
+/** Says that the node is one. */
+function isFolder({ attr }: TraceEvent): boolean {
+  return ((attr?.mode ?? 0) & S_IFMT) === S_IFDIR;
+}
+
+/** A folder that was moved into a watched one. */
+function isFolderFromOutside(cursor: EventCursor): boolean {
+  return cursor.op === Op.RENAME && isFolder(cursor.event());
 }
 
 /**
