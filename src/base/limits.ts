@@ -383,7 +383,7 @@ export const REPACK_GARBAGE_BYTES = 1 << 24;
 export const COMPACT_CACHE_BYTES_MAX = 1 << 25;
 
 /** Buffers from this size on are given back at once (base/release.ts); smaller ones may be parts of others. */
-export const RELEASE_BYTES_MIN = 1 << 16;
+export const RELEASE_BYTES_MIN = 1 << 15;
 
 /** Extents in one event of a keyframe; a file in more pieces has further events. */
 export const KEYFRAME_EXTENTS_MAX = 100_000;

@@ -60,17 +60,6 @@ interface Base {
 }
 
 /**
- * Gives the memory of bytes back at once, which nobody may look at any more. Whoever reads gigabytes a megabyte at a time has
- * hundreds of them in memory where only the garbage collector does it.
- */
-export function giveBack(bytes: Uint8Array): void {
-  const { buffer } = bytes;
-  // small ones may lie in one that the runtime shares out
-  if (buffer.byteLength < GIVE_BACK_BYTES_MIN || !(buffer instanceof ArrayBuffer)) return;
-  buffer.transfer(0);
-}
-
-/**
  * What was unpacked on the way to a blob, and nobody else knows: a chain of large blobs would leave a hundred megabytes for the
  * collector, which comes when it likes.
  */
@@ -98,8 +87,6 @@ class OwnBytes {
     }
   }
 }
-
-const GIVE_BACK_BYTES_MIN = 1 << 15;
 
 /** A key of the cache for a blob: rows have ids below 2^32. */
 const BLOBS_PER_ROW = 1 << 20;
@@ -145,7 +132,7 @@ export class ContentReader {
 
   /** The run of content in which a pointer lies. @throws {DiffKeeperError} `data_corrupt` */
   piece(row: number, offset: number): Piece {
-    for (const payload of this.#passed?.splice(0) ?? []) giveBack(payload);
+    for (const payload of this.#passed?.splice(0) ?? []) releaseBytes(payload);
     const open = this.#row(row);
     if (open.packed === undefined) return { bytes: open.payload, start: 0 };
     return this.#rows.check(() => {

@@ -8,13 +8,14 @@
 import { Buffer } from "node:buffer";
 import { assert } from "../base/assert.ts";
 import { DiffKeeperError } from "../base/error.ts";
+import { releaseBytes } from "../base/release.ts";
 import { ValueKind } from "../format/envelope.ts";
 import { type KeyRange, rangeOf, sha256Hex, type TraceKey, versionRange } from "../format/keys.ts";
 import { decodePackedJson } from "../format/packed_json.ts";
 import type { PackedRow } from "../format/packed_row.ts";
 import type { Extent } from "../format/trace_event.ts";
 import { decodeVersions, type Version } from "../format/versions_codec.ts";
-import { ContentReader, giveBack, type Piece } from "./content_reader.ts";
+import { ContentReader, type Piece } from "./content_reader.ts";
 import { type BaselineBatch, type JournalBatch, JournalReader } from "./journal_reader.ts";
 import { findKeyframe, type StoredKeyframe } from "./keyframe_rows.ts";
 import { lockState } from "./recorder_lock.ts";
@@ -137,7 +138,7 @@ export class TraceReader {
       if (!batch.isPacked && passing) isKept = this.#content.takeOver(batch.row, bytes);
       else if (!batch.isPacked) this.#content.keep(batch.row, bytes);
       yield batch;
-      if (passing && !isKept) giveBack(bytes);
+      if (passing && !isKept) releaseBytes(bytes);
     }
   }
 
@@ -184,19 +185,21 @@ export class TraceReader {
   /** The bytes a pointer names; a view of what is cached, or a copy. @throws {DiffKeeperError} `data_corrupt` */
   slice(pointer: Omit<Extent, "at">): Uint8Array {
     const { row, offset, length } = pointer;
-    const parts: Uint8Array[] = [];
+    let whole: Uint8Array | undefined;
     for (let done = 0; done < length;) {
       const { bytes, start } = this.piece(row, offset + done);
       const from = offset + done - start;
       const part = bytes.subarray(from, from + length - done);
-      if (part.length === 0) {
+      if (part.length === length) return part;
+      if (part.length === 0 || offset + length > this.extentOf(row).to) {
         throw this.#rows.corrupt(`an event points behind the end of row ${row}`);
       }
-      parts.push(part);
+      // at once: the next piece may end this one (`passing`)
+      whole ??= new Uint8Array(length);
+      whole.set(part, done);
       done += part.length;
     }
-    const [only] = parts;
-    return parts.length === 1 && only !== undefined ? only : concat(parts, length);
+    return whole ?? new Uint8Array(0);
   }
 
   /**
@@ -288,14 +291,4 @@ export class TraceReader {
     this.#content.clear();
     this.#rows.close();
   }
-}
-
-function concat(parts: readonly Uint8Array[], length: number): Uint8Array {
-  const bytes = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
 }
