@@ -23,13 +23,19 @@ function isStopping(words: Int32Array): boolean {
   return Atomics.load(words, Shared.STOP) !== 0;
 }
 
+/** Gives way to all others, unless it is told to stop just now: whoever says so has looked at its priority before. */
+function goDown(words: Int32Array): void {
+  yieldToOthers();
+  if (isStopping(words)) takeTurns();
+}
+
 /** Packs until it is told to stop. */
 async function follow(begin: BeginCompaction): Promise<void> {
   const words = new Int32Array(begin.shared);
   const store = CompactStore.openBeside(begin.dir);
   // whoever holds the lock must not wait for a processor: the recorder waits for the lock
   if (takeTurns()) {
-    store.onLock = (isHeld) => givesWay(begin, words) && !isHeld ? yieldToOthers() : takeTurns();
+    store.onLock = (isHeld) => givesWay(begin, words) && !isHeld ? goDown(words) : takeTurns();
   }
   try {
     const settings = settingsOf(EFFORT_FAST, begin.budget?.maxBytes);
@@ -50,10 +56,10 @@ async function follow(begin: BeginCompaction): Promise<void> {
 
 /** As `follow`; a trace that the recorder holds too long is tried again. */
 async function run(begin: BeginCompaction): Promise<CompactionStopped> {
-  // a thread that may not come back must not go down
   const words = new Int32Array(begin.shared);
   Atomics.store(words, Shared.THREAD, threadId());
-  if (takeTurns() && givesWay(begin, words)) yieldToOthers();
+  // a thread that may not come back must not go down
+  if (takeTurns() && givesWay(begin, words)) goDown(words);
   for (let failures = 0;; failures++) {
     try {
       await follow(begin);
@@ -68,5 +74,10 @@ async function run(begin: BeginCompaction): Promise<CompactionStopped> {
 }
 
 self.onmessage = (event: MessageEvent<BeginCompaction>) => {
-  void run(event.data).then((stopped) => self.postMessage(stopped));
+  const words = new Int32Array(event.data.shared);
+  void run(event.data).then((stopped) => {
+    // the thread ends, and its id may become somebody else's
+    Atomics.store(words, Shared.THREAD, 0);
+    self.postMessage(stopped);
+  });
 };
