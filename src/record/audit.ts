@@ -11,7 +11,7 @@ import { InodeMap } from "../resolve/inode_map.ts";
 import type { Node } from "../resolve/node.ts";
 import type { EventSink } from "../resolve/sink.ts";
 import type { Tree } from "../resolve/tree.ts";
-import type { EventTarget } from "./baseline_events.ts";
+import { blank, type EventTarget } from "./baseline_events.ts";
 import type { ContentRows } from "./chunk_store.ts";
 import type { ContentVerdict } from "./messages.ts";
 import type { WatchedPath } from "./import_tree.ts";
@@ -208,13 +208,11 @@ function placeOf(tree: Tree, id: number): WatchedPath | undefined {
 /** A watched folder is one inode: what stands under its path afterwards is not recorded. */
 function noteGone({ sink, endNs }: AuditOptions, path: string): void {
   const text = `${path}: ${GONE_TEXT}`;
-  const blank = { seq: 0, flags: 0, pid: 0, tid: 0, comm: "", node: 0 };
-  sink.event({ ...blank, op: Op.NOTE, tNs: endNs(), text });
+  sink.event({ ...blank(Op.NOTE, 0), tNs: endNs(), text });
 }
 
 function noteGap({ sink, endNs }: AuditOptions, text: string): void {
-  const blank = { seq: 0, flags: 0, pid: 0, tid: 0, comm: "", node: 0 };
-  sink.event({ ...blank, op: Op.GAP, tNs: endNs(), text, loss: { events: 0, bytes: 0 } });
+  sink.event({ ...blank(Op.GAP, 0), tNs: endNs(), text, loss: { events: 0, bytes: 0 } });
 }
 
 /** What differs still when all was healed: somebody changes it all the time, or the trace cannot say what it is. */

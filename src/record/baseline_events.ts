@@ -58,7 +58,7 @@ export function xattrEvents(item: ScannedInode): TraceEvent[] {
   });
 }
 
-/** An event with nothing but its op and node, by no process, before the command. */
+/** An event with nothing but its op and node, by no process, before the command unless the caller gives a time. */
 export function blank(op: TraceEvent["op"], node: number): TraceEvent {
   return { seq: 0, op, flags: 0, tNs: 0, pid: 0, tid: 0, comm: "", node };
 }

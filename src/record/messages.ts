@@ -87,8 +87,7 @@ export type ToWorker =
   | { kind: "wait" }
   /** Wait no longer. */
   | { kind: "stop_waiting" }
-  /** The command ended, and with it the recording. */
-  /** `endedNs`: CLOCK_BOOTTIME when there was nothing left to wait for. */
+  /** The command ended, and with it the recording. `endedNs`: CLOCK_BOOTTIME when there was nothing left to wait for. */
   | { kind: "ended"; exitCode: number; endedNs: bigint }
   /** The answer to `compare`; an error: the trace cannot be read back. */
   | { kind: "compared"; verdict: ContentVerdict | PlainError }
