@@ -4,6 +4,7 @@
  * kept here, after every event folded so far. Nothing is read here: an operation points at payload by row, offset and length.
  */
 import type { Extent } from "../format/trace_event.ts";
+import { flatPieces } from "./flat_pieces.ts";
 import { type ChainShape, OpChains } from "./op_chains.ts";
 import { ContentKind, type ContentOp, type OpCursor } from "./op_tokens.ts";
 
@@ -122,34 +123,7 @@ export class ContentLog {
   /** What bytes [from, to) of a node consist of: pieces in ascending order without overlap; zeros are left out. */
   pieces(node: number, from: number, to: number): ContentPiece[] {
     const end = Math.min(to, this.size(node));
-    const ops: ContentOp[] = [];
-    const cursor = this.ops(node);
-    while (cursor.next()) {
-      if (cursor.at < end && cursor.at + cursor.length > from) ops.push(cursor.op());
-    }
-    const found: ContentPiece[] = [];
-    // not yet explained by a later operation, ascending
-    let open = from < end ? [{ from, to: end }] : [];
-    for (let i = ops.length - 1; i >= 0 && open.length > 0; i--) {
-      const op = ops[i];
-      if (op === undefined) break;
-      const low = op.at;
-      const high = low + op.length;
-      if (high <= (open[0]?.from ?? 0) || low >= (open.at(-1)?.to ?? 0)) continue;
-      const rest: typeof open = [];
-      for (const range of open) {
-        const [a, b] = [Math.max(range.from, low), Math.min(range.to, high)];
-        if (a >= b) {
-          rest.push(range);
-          continue;
-        }
-        if (op.kind !== ContentKind.ZERO) found.push(partOf(op, a, b));
-        if (range.from < a) rest.push({ from: range.from, to: a });
-        if (b < range.to) rest.push({ from: b, to: range.to });
-      }
-      open = rest;
-    }
-    return found.sort((a, b) => a.at - b.at);
+    return from < end ? flatPieces(() => this.ops(node), { from, to: end }) : [];
   }
 
   /** Bytes [at, at+length) are not known; they are restored as zeros. */
@@ -243,9 +217,4 @@ export class ContentLog {
     grown.set(this.#size);
     this.#size = grown;
   }
-}
-
-/** The bytes [from, to) of an operation. */
-function partOf(op: Readonly<ContentOp>, from: number, to: number): ContentPiece {
-  return { ...op, rowOffset: op.rowOffset + from - op.at, at: from, length: to - from };
 }

@@ -4,25 +4,39 @@
  * take the cells that are still free, which a union-find structure leads to. A file that was written from its beginning to its end
  * needs none of that, and no memory but for the runs.
  */
-import type { ContentLog, ContentPiece } from "./content_log.ts";
-import { ContentKind, type ContentOp } from "./op_tokens.ts";
+import { ContentKind, type ContentOp, type OpCursor } from "./op_tokens.ts";
 
-/** Zeros are left out: what no piece covers, up to the size, is zero. Extents longer than a row's u32 do not come up. */
-export function flatPieces(log: ContentLog, node: number): ContentPiece[] {
-  return inOrder(log, node) ?? paint(columnsOf(log, node), log.size(node));
+/** The bytes of a file that are asked for. */
+interface Range {
+  from: number;
+  to: number;
+}
+
+/** Zeros are left out: what no piece covers is zero. @param ops gives the file's operations, from the first one on. */
+export function flatPieces(ops: () => OpCursor, range: Range): ContentOp[] {
+  return inOrder(ops(), range) ?? paint(columnsOf(ops, range), range);
+}
+
+function within(at: number, { from, to }: Range): number {
+  return Math.min(Math.max(at, from), to);
+}
+
+function isIn({ at, length }: Readonly<ContentOp>, { from, to }: Range): boolean {
+  return at < to && at + length > from;
 }
 
 /** The runs of a file whose operations follow each other; undefined: they do not. */
-function inOrder(log: ContentLog, node: number): ContentPiece[] | undefined {
+function inOrder(ops: OpCursor, range: Range): ContentOp[] | undefined {
   const runs = new Runs();
-  const ops = log.ops(node);
-  let end = 0;
+  let end = range.from;
   while (ops.next()) {
-    if (ops.at < end || ops.kind === ContentKind.ZERO) return undefined;
-    end = ops.at + ops.length;
-    runs.add(ops, ops.at, end);
+    if (!isIn(ops, range)) continue;
+    const start = within(ops.at, range);
+    if (start < end) return undefined;
+    end = within(ops.at + ops.length, range);
+    if (ops.kind !== ContentKind.ZERO) runs.add(ops, start, end);
   }
-  return end <= log.size(node) ? runs.pieces : undefined;
+  return runs.pieces;
 }
 
 /** Operations that can be asked for by their number. */
@@ -35,9 +49,9 @@ interface Columns {
   length: Float64Array;
 }
 
-function columnsOf(log: ContentLog, node: number): Columns {
+function columnsOf(each: () => OpCursor, range: Range): Columns {
   let count = 0;
-  for (const ops = log.ops(node); ops.next();) count++;
+  for (const ops = each(); ops.next();) if (isIn(ops, range)) count++;
   const columns: Columns = {
     count,
     kind: new Uint8Array(count),
@@ -46,20 +60,22 @@ function columnsOf(log: ContentLog, node: number): Columns {
     at: new Float64Array(count),
     length: new Float64Array(count),
   };
-  const ops = log.ops(node);
-  for (let index = 0; ops.next(); index++) {
+  let index = 0;
+  for (const ops = each(); ops.next();) {
+    if (!isIn(ops, range)) continue;
     columns.kind[index] = ops.kind;
     columns.row[index] = ops.row;
     columns.rowOffset[index] = ops.rowOffset;
     columns.at[index] = ops.at;
     columns.length[index] = ops.length;
+    index++;
   }
   return columns;
 }
 
 /** Pieces that are put together where one goes on after the other. */
 class Runs {
-  readonly pieces: ContentPiece[] = [];
+  readonly pieces: ContentOp[] = [];
 
   /** The bytes [from, to) of an operation. */
   add(op: Readonly<ContentOp>, from: number, to: number): void {
@@ -74,8 +90,8 @@ class Runs {
   }
 }
 
-function paint(ops: Columns, size: number): ContentPiece[] {
-  const borders = bordersOf(ops, size);
+function paint(ops: Columns, range: Range): ContentOp[] {
+  const borders = bordersOf(ops, range);
   const cells = Math.max(borders.length - 1, 0);
   /** By cell: one more than the number of the operation that has it; 0: none. */
   const owner = new Uint32Array(cells);
@@ -93,8 +109,8 @@ function paint(ops: Columns, size: number): ContentPiece[] {
   };
   for (let index = ops.count - 1; index >= 0; index--) {
     const at = ops.at[index] ?? 0;
-    const last = indexOf(borders, Math.min(at + (ops.length[index] ?? 0), size));
-    for (let cell = free(indexOf(borders, Math.min(at, size))); cell < last;) {
+    const last = indexOf(borders, within(at + (ops.length[index] ?? 0), range));
+    for (let cell = free(indexOf(borders, within(at, range))); cell < last;) {
       owner[cell] = index + 1;
       next[cell] = cell + 1;
       cell = free(cell + 1);
@@ -103,7 +119,7 @@ function paint(ops: Columns, size: number): ContentPiece[] {
   return runsOf(ops, owner, borders);
 }
 
-function runsOf(ops: Columns, owner: Uint32Array, borders: Float64Array): ContentPiece[] {
+function runsOf(ops: Columns, owner: Uint32Array, borders: Float64Array): ContentOp[] {
   const runs = new Runs();
   for (let cell = 0; cell < owner.length; cell++) {
     const index = (owner[cell] ?? 0) - 1;
@@ -120,13 +136,13 @@ function runsOf(ops: Columns, owner: Uint32Array, borders: Float64Array): Conten
   return runs.pieces;
 }
 
-/** Every place where an operation begins or ends, up to the size, ascending, each once. */
-function bordersOf(ops: Columns, size: number): Float64Array {
+/** Every place in the range where an operation begins or ends, ascending, each once. */
+function bordersOf(ops: Columns, range: Range): Float64Array {
   const all = new Float64Array(ops.count * 2);
   for (let index = 0; index < ops.count; index++) {
     const at = ops.at[index] ?? 0;
-    all[index * 2] = Math.min(at, size);
-    all[index * 2 + 1] = Math.min(at + (ops.length[index] ?? 0), size);
+    all[index * 2] = within(at, range);
+    all[index * 2 + 1] = within(at + (ops.length[index] ?? 0), range);
   }
   all.sort();
   let count = 0;

@@ -7,7 +7,6 @@ import { KEYFRAME_EXTENTS_MAX } from "../base/limits.ts";
 import { EventFlag, type Extent, type Mtime, Op, type TraceEvent } from "../format/trace_event.ts";
 import type { Node } from "../resolve/node.ts";
 import type { ContentPiece } from "./content_log.ts";
-import { flatPieces } from "./flat_pieces.ts";
 import type { Gap, History } from "./fold.ts";
 import { ContentKind } from "./op_tokens.ts";
 import type { Places } from "./places.ts";
@@ -177,7 +176,7 @@ function piecesOf(history: History, node: number, options: KeyframeOptions): Con
     const length = history.content.size(node);
     return length === 0 ? [] : [{ kind: ContentKind.UNKNOWN, row: 0, rowOffset: 0, at: 0, length }];
   }
-  return flatPieces(history.content, node).flatMap((piece) => {
+  return history.content.pieces(node, 0, history.content.size(node)).flatMap((piece) => {
     if (piece.kind !== ContentKind.BASE) return [piece];
     const found = options.embedded?.get(piece.row);
     if (found === undefined || found === "lost") return [{ ...piece, kind: ContentKind.UNKNOWN }];
