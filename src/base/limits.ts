@@ -136,7 +136,7 @@ export const AUDIT_READ_BYTES = 1 << 18;
 
 /** Time that the audit takes to compare contents unless told otherwise: this part of the recording's, within these bounds. */
 export const AUDIT_CONTENT_PART = 0.05;
-export const AUDIT_CONTENT_MS_MIN = 100;
+export const AUDIT_CONTENT_MS_MIN = 1_000;
 export const AUDIT_CONTENT_MS_MAX = 10_000;
 
 /** How often files that are mapped shared and writable are compared while the command runs, unless --mmap-interval says otherwise. */

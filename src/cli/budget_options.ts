@@ -2,7 +2,7 @@
 import { DiffKeeperError } from "../base/error.ts";
 import { TRACE_BUDGET_BYTES_MIN } from "../base/limits.ts";
 import { formatBytes } from "../base/units.ts";
-import { parseTime } from "../format/time_expr.ts";
+import { parseTime, type TimeExpr } from "../format/time_expr.ts";
 
 const SIZE_UNITS: Record<string, number> = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
 
@@ -28,10 +28,18 @@ export function sizeOption(flag: string, text: string): number {
   return Number(match[1]) * (SIZE_UNITS[(match[2] ?? "").toUpperCase()] ?? 1);
 }
 
+function parsed(text: string): TimeExpr | undefined {
+  try {
+    return parseTime(text);
+  } catch {
+    return undefined; // its hint names moments, which are no lengths of time
+  }
+}
+
 /** `10m`, `90s`, `1h30m`, in nanoseconds. @throws {DiffKeeperError} `usage`. */
 export function keepTime(flag: string, text: string): number {
   // a bare number may be meant as seconds or as an event, which is no length of time
-  const expr = /^\d+$/.test(text) ? undefined : parseTime(text);
+  const expr = /^\d+(\.\d+)?[a-z]/.test(text) ? parsed(text) : undefined;
   if (expr?.kind === "clock" && !expr.before && expr.ns > 0) return expr.ns;
   throw new DiffKeeperError("usage", `cannot use ${flag} "${text}": it is not a length of time`, {
     hint: "write 10m, 90s or 1h30m",

@@ -130,7 +130,7 @@ export function factsOf(trace: Trace): Facts {
     exit_code: end?.exitCode ?? null,
     running: end?.running ?? null,
     started: new TimelineJson(trace).wall(0),
-    duration_ns: range.endNs,
+    duration_ns: trace.commandEndNs(),
     events: totals.events,
     dropped: fold === undefined ? null : { events: fold.seq, earliest_ns: fold.tNs },
     bytes: totals.bytes,

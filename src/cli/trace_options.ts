@@ -84,7 +84,7 @@ export function parseCount(value: string): number {
 
 /** A count that must not be 0: an answer of no lines says nothing. */
 export function parseLines(value: string): number {
-  const count = parseCount(value);
+  const count = /^-\d+$/.test(value) ? 0 : parseCount(value);
   if (count === 0) throw new InvalidArgumentError("it must be 1 or more");
   return count;
 }

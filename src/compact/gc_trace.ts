@@ -87,7 +87,7 @@ const OVER_FACTOR = 1.2;
 function lastBefore(store: CompactStore, keepNs: number): number {
   const trace = Trace.open(store.path);
   try {
-    return eventAt(trace, trace.range().endNs - keepNs);
+    return eventAt(trace, trace.commandEndNs() - keepNs);
   } finally {
     trace.close();
   }

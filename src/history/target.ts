@@ -155,13 +155,14 @@ export class EntryFinisher {
       isTheirs = libcTree.fchown(fd, state.uid, state.gid) >= 0;
       if (!isTheirs) this.#failed(name, "owner");
     }
-    const mode = isTheirs ? state.mode : this.#harmlessMode(name, state.mode);
-    if (libcTree.fchmod(fd, mode & PERMISSIONS) < 0) this.#failed(name, "mode");
     for (const [key, value] of state.xattrs ?? []) {
       const bytes = value.length === 0 ? new Uint8Array(1) : value;
       const result = libcTree.fsetxattr(fd, cString(key), bytes, value.length, 0);
       if (result < 0) this.#failed(name, `extended attribute ${quoted(key)}`);
     }
+    // behind the attributes, which only who may write can set
+    const mode = isTheirs ? state.mode : this.#harmlessMode(name, state.mode);
+    if (libcTree.fchmod(fd, mode & PERMISSIONS) < 0) this.#failed(name, "mode");
     if (state.mtime === undefined) return;
     if (libcTree.futimens(fd, this.#timespecs(state.mtime)) < 0) this.#failed(name, "time");
   }

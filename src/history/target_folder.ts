@@ -40,7 +40,7 @@ export function openTarget(out: string, options: TargetOptions): number {
   try {
     mkdirSync(out, { recursive: true });
   } catch (thrown) {
-    const code = (thrown as NodeJS.ErrnoException).code ?? "";
+    const { code = "", errno = 0 } = thrown as NodeJS.ErrnoException;
     const isFile = code === "EEXIST" || code === "ENOTDIR";
     const isFull = code === "ENOSPC" || code === "EDQUOT";
     const kind: ErrorCode = isFile
@@ -52,8 +52,10 @@ export function openTarget(out: string, options: TargetOptions): number {
       : "io";
     throw new DiffKeeperError(
       kind,
-      `cannot export to "${out}": ${isFile ? "it is not a folder" : `it cannot be made (${code})`}`,
-      isFull ? { hint: "free some space, or choose another --out" } : {},
+      `cannot export to "${out}": ${
+        isFile ? "it is not a folder" : `it cannot be made: ${errnoText(Math.abs(errno))}`
+      }`,
+      { hint: isFull ? "free some space, or choose another --out" : "choose another --out" },
     );
   }
   const flags = constants.O_RDONLY | constants.O_DIRECTORY | O_CLOEXEC;

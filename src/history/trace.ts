@@ -106,6 +106,11 @@ export class Trace implements PayloadSource {
     };
   }
 
+  /** When the command ended; what was found after it is told later. Of a trace that has no end: its last event. */
+  commandEndNs(): number {
+    return this.end()?.endNs ?? this.range().endNs;
+  }
+
   /** Why recording stopped before the command did; undefined: the recorder could not say. @throws `data_corrupt` */
   cut(): CutInfo | undefined {
     const json = this.reader.extraInfo(INFO_CUT);

@@ -179,3 +179,23 @@ test("gc keeps the last part, and what it keeps fits", () => {
   expect(least.bytesAfter).toBeGreaterThan(1);
   expect(verifyTrace(path).problems).toEqual([]);
 });
+
+test("the last part ends where the command did, not where what was found later is told", () => {
+  const path = join(dir, "gc-late");
+  const builder = new TraceBuilder(path, { batchEvents: 1 });
+  builder.baseline(new Model(new Random(1), () => undefined).rootEvent());
+  const seconds = (n: number) => n * 1e9;
+  for (let at = 1; at <= 10; at++) {
+    builder.event({
+      op: Op.OUTPUT,
+      tNs: seconds(at),
+      offset: 1,
+      length: 2,
+      inline: Buffer.from("x\n"),
+    });
+  }
+  builder.event({ op: Op.NOTE, tNs: seconds(20), text: "said by the audit" });
+  builder.finish({ events: builder.seq, endNs: seconds(10) });
+  expect(gcTrace(path, { keepNs: seconds(3) }).events).toBe(7);
+  expect(timelineOf(path).length).toBe(4);
+});
