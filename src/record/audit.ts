@@ -216,10 +216,17 @@ function noteGap({ sink, endNs }: AuditOptions, text: string): void {
 }
 
 /** What differs still when all was healed: somebody changes it all the time, or the trace cannot say what it is. */
-function again(options: AuditOptions): { left: WatchedPath[]; gaps: string[] } {
+function again(
+  options: AuditOptions,
+  before: readonly WatchedPath[],
+): { left: WatchedPath[]; gaps: string[] } {
   options.catchUp();
   const { differing, gaps, gone } = new Comparison(options).run();
-  return { left: differing.filter(({ root }) => !gone.has(root)), gaps };
+  const healed = new Set(before.map(({ root, path }) => `${root}:${path}`));
+  const left = differing.filter(({ root, path }) =>
+    !gone.has(root) && healed.has(`${root}:${path}`)
+  );
+  return { left, gaps };
 }
 
 /** What holds other bytes is looked at once more, with all that the kernel has reported meanwhile. */
@@ -262,7 +269,7 @@ export async function audit(options: AuditOptions): Promise<AuditVerdict> {
   heal({ watch, tree, content: sink, target: new HealTarget(options) }, there);
   const { left, gaps } = differing.length === 0
     ? { left: [], gaps: compared.gaps }
-    : again(options);
+    : again(options, differing);
   for (const text of gaps) noteGap(options, text);
   for (const { path } of left.slice(0, PATHS_SHOWN_MAX)) {
     noteGap(options, `${path || "."}: ${LEFT_TEXT}`);
