@@ -123,6 +123,7 @@ export class Recording {
       // watched devices on which a call may move or remove an inode without touching it
       partial: new Set(mounts.filter(({ fd }) => isPartialFd(fd)).map(({ dev }) => dev)),
       newFirst: new Set(mounts.filter(({ fd }) => isNewFirstFd(fd)).map(({ dev }) => dev)),
+      ctimeTells: this.#kernel.hooks.some((hook) => hook.endsWith("/inode_set_ctime_to_ts")),
       bareWhiteouts: new Set(
         mounts.filter(({ fd }) => hasBareWhiteoutsFd(fd)).map(({ dev }) => dev),
       ),

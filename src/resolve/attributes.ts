@@ -124,7 +124,8 @@ export function attribute(ctx: Context, unit: CallUnit, force: boolean): Outcome
       break;
     case CallKind.SETXATTR:
     case CallKind.REMOVEXATTR:
-      xattr(ctx, unit, node);
+      // an ACL that was not there was removed, or set to what it was: by now the name may be another's
+      if (isUnchanged !== true || ctx.options.ctimeTells !== true) xattr(ctx, unit, node);
       break;
     case CallKind.FALLOCATE:
       fallocate(ctx, unit, { node, mtime, flags });

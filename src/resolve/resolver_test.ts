@@ -124,6 +124,21 @@ test("attributes: chmod, chown, utimes, xattr, truncate, fallocate", () => {
   same(w);
 });
 
+test("an attribute that a call did not change is left, where each change is told of", () => {
+  for (const ctimeTells of [true, false]) {
+    const w = new World({ ctimeTells });
+    const f = file(10);
+    const id = w.baseline(f, { parent: 1, name: "a" });
+    const base = [ROOT_INODE];
+    w.feed(
+      callRecord({ t: 1 }, "setxattr", { base, str: ["a", "user.x", "v"], touched: [f] }),
+      // of another file that had the name then, and no such attribute
+      callRecord({ t: 2 }, "removexattr", { base, str: ["a", "user.x"] }),
+    );
+    expect(w.tree.node(id)?.xattrs?.has("user.x") ?? false).toBe(ctimeTells);
+  }
+});
+
 test("mknod, bind, O_TMPFILE and its link", () => {
   const w = new World();
   const base = [ROOT_INODE, ROOT_INODE];

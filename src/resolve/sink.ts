@@ -159,6 +159,8 @@ export interface ResolverOptions {
   partial?: ReadonlySet<number>;
   /** Devices on which a rename touches the folder of the new name before that of the old one. */
   newFirst?: ReadonlySet<number>;
+  /** Every new ctime is told of: a call that touched no inode has changed none. */
+  ctimeTells?: boolean;
   /** Devices where a whiteout (RENAME_WHITEOUT) takes no default ACL over from its folder, as other new inodes do. */
   bareWhiteouts?: ReadonlySet<number>;
 }
