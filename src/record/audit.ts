@@ -211,6 +211,10 @@ function noteGone({ sink, endNs }: AuditOptions, path: string): void {
   sink.event({ ...blank(Op.NOTE, 0), tNs: endNs(), text });
 }
 
+function keyOf({ root, path }: WatchedPath): string {
+  return `${root}:${path}`;
+}
+
 function noteGap({ sink, endNs }: AuditOptions, text: string): void {
   sink.event({ ...blank(Op.GAP, 0), tNs: endNs(), text, loss: { events: 0, bytes: 0 } });
 }
@@ -222,10 +226,8 @@ function again(
 ): { left: WatchedPath[]; gaps: string[] } {
   options.catchUp();
   const { differing, gaps, gone } = new Comparison(options).run();
-  const healed = new Set(before.map(({ root, path }) => `${root}:${path}`));
-  const left = differing.filter(({ root, path }) =>
-    !gone.has(root) && healed.has(`${root}:${path}`)
-  );
+  const healed = new Set(before.map(keyOf));
+  const left = differing.filter((where) => !gone.has(where.root) && healed.has(keyOf(where)));
   return { left, gaps };
 }
 
@@ -252,17 +254,17 @@ export async function audit(options: AuditOptions): Promise<AuditVerdict> {
     compared = new Comparison(options).run();
   }
   const { differing } = compared;
-  const paths = new Map(differing.map((where) => [`${where.root}:${where.path}`, where]));
+  const paths = new Map(differing.map((where) => [keyOf(where), where]));
   const found = await compareContents(options);
   for (const id of found.wrong) {
     const where = placeOf(options.tree, id);
-    if (where === undefined || paths.has(`${where.root}:${where.path}`)) continue;
+    if (where === undefined || paths.has(keyOf(where))) continue;
     differing.push(where);
-    paths.set(`${where.root}:${where.path}`, where);
+    paths.set(keyOf(where), where);
   }
   for (const id of options.reread) {
     const where = placeOf(options.tree, id);
-    if (where !== undefined) paths.set(`${where.root}:${where.path}`, where);
+    if (where !== undefined) paths.set(keyOf(where), where);
   }
   const { watch, tree, sink } = options;
   const there = [...paths.values()].filter(({ root }) => !compared.gone.has(root));

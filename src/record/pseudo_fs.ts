@@ -32,17 +32,21 @@ const NAMES = new Map<number, string>([
 const statfsBuffer = pinned(128);
 const typeWord = new Uint32Array(statfsBuffer.bytes.buffer);
 
+/** The magic number of the filesystem that an open folder lies on, 0 when it cannot be asked: no filesystem has that. */
+function magicOf(fd: number): number {
+  return libc.fstatfs(fd, statfsBuffer.address) === 0 ? typeWord[0] ?? 0 : 0;
+}
+
 /** The name of the pseudo file system that an open folder lies on; undefined for a real one. */
 export function pseudoFsOfFd(fd: number): string | undefined {
-  if (libc.fstatfs(fd, statfsBuffer.address) < 0) return undefined;
-  return NAMES.get(typeWord[0] ?? 0);
+  return NAMES.get(magicOf(fd));
 }
 
 const OVERLAYFS_MAGIC = 0x794c7630;
 
 /** Whether an open folder lies on a filesystem that keeps its files on another one: its inodes are not those that change. */
 export function isLayeredFd(fd: number): boolean {
-  return libc.fstatfs(fd, statfsBuffer.address) === 0 && typeWord[0] === OVERLAYFS_MAGIC;
+  return magicOf(fd) === OVERLAYFS_MAGIC;
 }
 
 const XFS_MAGIC = 0x58465342;
@@ -60,13 +64,13 @@ const LOCAL_MAGICS: ReadonlySet<number> = new Set([
 
 /** Whether one call that lists an open folder gives no name twice, whoever changes the folder: not sure over a network or of FUSE. */
 export function listsOnceFd(fd: number): boolean {
-  return libc.fstatfs(fd, statfsBuffer.address) === 0 && LOCAL_MAGICS.has(typeWord[0] ?? 0);
+  return LOCAL_MAGICS.has(magicOf(fd));
 }
 
 /** Whether a call may move or remove an inode there without a new ctime: overlayfs when it removes, xfs when it exchanges two. */
 export function isPartialFd(fd: number): boolean {
-  return libc.fstatfs(fd, statfsBuffer.address) === 0 &&
-    (typeWord[0] === OVERLAYFS_MAGIC || typeWord[0] === XFS_MAGIC);
+  const magic = magicOf(fd);
+  return magic === OVERLAYFS_MAGIC || magic === XFS_MAGIC;
 }
 
 /**
@@ -74,12 +78,12 @@ export function isPartialFd(fd: number): boolean {
  * ext4_cross_rename in fs/ext4/namei.c).
  */
 export function isNewFirstFd(fd: number): boolean {
-  return libc.fstatfs(fd, statfsBuffer.address) === 0 && typeWord[0] === EXT4_MAGIC;
+  return magicOf(fd) === EXT4_MAGIC;
 }
 
 /** Whether a whiteout is made there as a file without a name, which takes nothing over from a folder (xfs_rename_alloc_whiteout). */
 export function hasBareWhiteoutsFd(fd: number): boolean {
-  return libc.fstatfs(fd, statfsBuffer.address) === 0 && typeWord[0] === XFS_MAGIC;
+  return magicOf(fd) === XFS_MAGIC;
 }
 
 /** The name of the pseudo file system that a path lies on; undefined also when the path cannot be asked. */

@@ -26,7 +26,15 @@ import {
   storedAcl,
 } from "./implied_xattrs.ts";
 import { type Node, S_IFMT } from "./node.ts";
-import { isDirMode, isSymlinkMode, live, meant, touchesAreWhole, touchOf } from "./touched.ts";
+import {
+  isDirMode,
+  isSymlinkMode,
+  live,
+  liveXattrs,
+  meant,
+  touchesAreWhole,
+  touchOf,
+} from "./touched.ts";
 import type { CallUnit, OpenUnit, Outcome } from "./unit.ts";
 
 /** The inode a call is about: its node, or what to do without one. */
@@ -141,14 +149,13 @@ export function attribute(ctx: Context, unit: CallUnit, force: boolean): Outcome
 /** Two tasks changed attributes at once: what the inode has now is the truth, if it can be had. */
 function settle(ctx: Context, node: Node): void {
   const seen = live(ctx, node);
-  const abs = ctx.places.abs(node.id);
-  if (!seen || abs === undefined) return;
+  if (!seen) return;
   const flags = EventFlag.SETTLED | EventFlag.CONCURRENT;
   const attr = after(node, seen);
   if (attr.uid !== node.uid || attr.gid !== node.gid || attr.mode !== node.mode) {
     ctx.emit(Op.CHOWN, node.id, { attr, flags });
   }
-  const xattrs = ctx.options.assist?.xattrs?.(abs);
+  const xattrs = liveXattrs(ctx, node);
   if (!xattrs) return;
   for (const [xattrName, xattrValue] of xattrs) {
     const known = node.xattrs?.get(xattrName);
@@ -234,9 +241,7 @@ function xattr(ctx: Context, unit: CallUnit, node: Node): void {
 /** A value with ids of another user namespace: the kernel has stored the ids that they stand for here, and the live file has them. */
 function foreignXattr(ctx: Context, node: Node, given: { name: string; value: string }): void {
   const { name } = given;
-  const abs = ctx.places.abs(node.id);
-  const seen = abs === undefined ? undefined : ctx.options.assist?.xattrs?.(abs);
-  const xattrValue = seen?.get(name) ?? latin1Bytes(given.value);
+  const xattrValue = liveXattrs(ctx, node)?.get(name) ?? latin1Bytes(given.value);
   ctx.emit(Op.XATTR, node.id, { xattrName: name, xattrValue, flags: EventFlag.SETTLED });
 }
 
@@ -309,8 +314,7 @@ function isOwnTime({ head, options }: Context, seen: Mtime, known: Mtime | undef
 
 /** A call that failed may have taken capabilities away on its way (file_remove_privs comes first): the live file says whether. */
 function lookForCapabilities(ctx: Context, node: Node): void {
-  const abs = ctx.places.abs(node.id);
-  const found = abs === undefined ? undefined : ctx.options.assist?.xattrs?.(abs);
+  const found = liveXattrs(ctx, node);
   if (found === undefined || found.has(CAPABILITY)) return;
   ctx.emit(Op.XATTR, node.id, { xattrName: CAPABILITY, flags: EventFlag.SETTLED });
 }

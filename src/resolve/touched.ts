@@ -167,3 +167,9 @@ export function live(ctx: Context, node: Node): KernelInode | undefined {
   const state = path === undefined ? undefined : ctx.options.assist?.lstat?.(path);
   return state && sameInode(state, node) ? state : undefined;
 }
+
+/** The extended attributes that a node has on disk now, if it can be reached by a name. */
+export function liveXattrs(ctx: Context, node: Node): Map<string, Uint8Array> | undefined {
+  const abs = ctx.places.abs(node.id);
+  return abs === undefined ? undefined : ctx.options.assist?.xattrs?.(abs);
+}
